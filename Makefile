@@ -1,0 +1,66 @@
+# Gradient Flow in Transformers: theory you can run.
+# Needs Python 3.11 or newer and make; everything else is installed into .venv.
+
+PYTHON ?= python3
+# Where torch comes from. Empty: the plain index. Without a GPU: https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+# One chapter for `make notebooks`, and FORCE=1 to execute what is up to date too.
+CHAPTER ?=
+FORCE ?=
+# Options of `make claims`, for example ARGS="--chapter foundations".
+ARGS ?=
+
+PY := .venv/bin/python
+READY := .venv/.ready
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.PHONY: book test notebooks claims check bench lab doctor help clean
+
+book: $(READY) ## build the book into _build and print its address
+	@$(PY) book/build.py
+
+test: $(READY) ## everything that CI runs: lint, format, unit tests, doctests, claims, notebooks, the built book
+	@$(PY) book/build.py
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=2 MKL_NUM_THREADS=2 $(PY) -m pytest -m alone
+	$(ONE_THREAD) $(PY) -m pytest -m "not alone" -n 2 --dist loadfile
+
+notebooks: $(READY) ## execute the chapters whose source or library changed (CHAPTER=1_foundations, FORCE=1)
+	@$(PY) notebooks/build.py $(CHAPTER) $(if $(FORCE),--force)
+
+claims: $(READY) ## run all claims and store them in results/claims.json (ARGS="--chapter foundations")
+	@mkdir -p results
+	@$(PY) -m attnflow claims --json results/claims.json $(ARGS)
+
+check: $(READY) ## run the claims of the book again and compare your run with it; changes no file
+	@$(PY) book/compare.py
+
+bench: $(READY) ## time a stack of runs against the same runs one by one
+	@$(PY) benchmarks/stack.py
+
+lab: $(READY) ## open the notebooks in JupyterLab
+	@$(PY) -c "import jupyterlab" 2>/dev/null || $(PY) -m pip install -q jupyterlab==4.6.6
+	@$(PY) -m jupyterlab --notebook-dir notebooks
+
+doctor: ## one line each on python, venv, disk, torch, threads, chromium, bubblewrap
+	@$(if $(wildcard $(PY)),$(PY),$(PYTHON)) lib/attnflow/doctor.py
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+clean: ## remove the built book and all caches; .venv, notebooks and results stay
+	rm -rf _build .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c "" 2>/dev/null || { echo "make: there is no '$(PYTHON)'; install Python 3.11 or newer, or say where it is: make book PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "make: this book needs Python 3.11 or newer, '$(PYTHON)' is $$($(PYTHON) -c 'import platform; print(platform.python_version())'); try make book PYTHON=python3.12"; exit 1; }
+	@test -x $(PY) || $(PYTHON) -c "import venv, ensurepip" 2>/dev/null || { echo "make: '$(PYTHON)' has no venv module; on Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+	@echo "Installing into .venv (some minutes the first time)"
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	$(PY) -m pip install -q --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $$(grep '^torch==' requirements.txt)
+	$(PY) -m pip install -q --disable-pip-version-check -r requirements.txt
+	$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)

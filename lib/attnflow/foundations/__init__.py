@@ -1,0 +1,1 @@
+"""Chapter 1: gradient flow, and what it keeps."""

@@ -1,0 +1,145 @@
+r"""Conservation laws of a gradient flow: state them, prove them, count them, measure them.
+
+The proof is algebra (sympy), the count is the rank of a span of vector fields, the measurement is the drift along
+descent with fixed steps, which must fall like the first power of the step.
+"""
+
+import numpy as np
+import sympy as sp
+import torch
+from torch.func import grad, jvp, vmap
+
+from attnflow import runs
+
+
+def imbalance(left, right):
+    r"""Balance matrix $A^\top A - B^\top B$ of two factors that meet in a product $A B^\top$.
+
+    Constant along the gradient flow of any loss that sees only $A B^\top$ (chapter 1).
+    left: (S, d, k), right: (S, e, k). Returns (S, k, k), symmetric.
+
+    >>> a = torch.eye(2, dtype=torch.float64)[None]
+    >>> bool((imbalance(a, a) == 0).all())
+    True
+    """
+    return left.mT @ left - right.mT @ right
+
+
+def neuron_imbalance(incoming, outgoing):
+    r"""Balance $|v_j|^2 - |o_j|^2$ of every neuron between two layers, the diagonal of the balance matrix.
+
+    Constant along the gradient flow when the activation between them is 1-homogeneous, as ReLU is (chapter 1).
+    incoming: (S, d, k), outgoing: (S, k, o). Returns (S, k).
+    """
+    return incoming.square().sum(dim=1) - outgoing.square().sum(dim=2)
+
+
+def time_derivative(expression, velocity):
+    r"""Derivative of a sympy expression or matrix along a flow, by the chain rule.
+
+    velocity: dict, sympy matrix of symbols -> matrix of their time derivatives. Returns the same shape, expanded.
+
+    >>> a, b = sp.Matrix([sp.Symbol("a")]), sp.Matrix([sp.Symbol("b")])
+    >>> time_derivative(a[0] ** 2 - b[0] ** 2, {a.as_immutable(): -b, b.as_immutable(): -a})
+    0
+    """
+    pairs = [pair for symbols, rates in velocity.items() for pair in zip(symbols, rates, strict=True)]
+
+    def along(entry):
+        return sp.expand(sum(sp.diff(entry, symbol) * rate for symbol, rate in pairs))
+
+    return expression.applyfunc(along) if isinstance(expression, sp.MatrixBase) else along(expression)
+
+
+def is_law(expression, velocity):
+    """Whether the time derivative of every entry vanishes identically."""
+    derivative = time_derivative(expression, velocity)
+    entries = derivative if isinstance(derivative, sp.MatrixBase) else [derivative]
+    return all(sp.simplify(entry) == 0 for entry in entries)
+
+
+def drift(values):
+    r"""How far a law moved: $\max |C(t_k) - C(0)|$ over records and entries. values: (K, S, ...). Returns (S,)."""
+    moved = (values - values[:1]).abs()
+    return moved.flatten(2).amax(dim=(0, 2)) if moved.ndim > 2 else moved.amax(dim=0)
+
+
+def step_identity(before, after, before_gradient, step):
+    r"""Residual of the exact one-step identity of descent for two factors that meet in a product.
+
+    $\Delta(A^\top A - B^\top B) = \eta^2 (G_A^\top G_A - G_B^\top G_B)$ holds at any step $\eta$, since the terms of
+    first order cancel by the law itself. before, after, before_gradient: pairs (A, B), each (S, ., k).
+    Returns (S,), relative to the largest entry of $A^\top A$.
+    """
+    change = imbalance(*after) - imbalance(*before)
+    predicted = step**2 * imbalance(*before_gradient)
+    scale = (before[0].mT @ before[0]).abs().amax(dim=(1, 2))
+    return (change - predicted).abs().amax(dim=(1, 2)) / scale
+
+
+def count(output, size, sample, generator, points=3, fields=None, brackets=None, tolerance=1e-9):
+    r"""Count the conservation laws that hold for every loss and every data set, from above.
+
+    A law is constant along each field $\nabla_\theta f_x(\theta)$, so it is constant along their Lie brackets
+    $[g, h] = \partial h\, g - \partial g\, h$ too. The rank r of all of them at a random point bounds the dimension they
+    span from below, so at most P - r independent laws exist there. Where as many are known, the list is complete.
+
+    output: function of (theta (P,), x) that returns one number; size: P; sample: generator -> one random x; points: how
+    many random theta, of which the largest rank counts; fields, brackets: how many are drawn at each (default 2P, 4P).
+    Returns a dict: ``laws`` (the bound), ``rank``, ``rank_gradients`` (without brackets), ``gap`` (smallest kept singular
+    value over largest dropped one), ``size``.
+    """
+    runs.integer("size", size)
+    fields, brackets = fields or 2 * size, brackets or 4 * size
+    found = [
+        _ranks(output, size, sample, generator, fields, brackets, tolerance)
+        for _ in range(runs.integer("points", points))
+    ]
+    best = max(found, key=lambda row: row["rank"])
+    return best | {"laws": size - best["rank"], "size": size}
+
+
+def _ranks(output, size, sample, generator, fields, brackets, tolerance):
+    """Rank of the gradients, and of gradients and brackets, at one random point."""
+    theta = torch.randn(size, generator=generator, dtype=runs.DTYPE)
+    inputs = torch.stack([sample(generator) for _ in range(fields)])
+    slope = grad(output)
+    gradients = vmap(slope, (None, 0))(theta, inputs)
+    first = torch.randint(fields, (brackets,), generator=generator)
+    second = (first + torch.randint(1, fields, (brackets,), generator=generator)) % fields
+
+    def hessian_times(x, direction):
+        return jvp(lambda point: slope(point, x), (theta,), (direction,))[1]
+
+    along = vmap(hessian_times)
+    commutators = along(inputs[second], gradients[first]) - along(inputs[first], gradients[second])
+    rank, gap = numerical_rank(torch.cat([gradients, commutators]), tolerance)
+    return {"rank": rank, "rank_gradients": numerical_rank(gradients, tolerance)[0], "gap": gap}
+
+
+def numerical_rank(rows, tolerance=1e-9):
+    """Rank of a set of vectors (R, P), each scaled to length one, and the gap of the singular values at the cut.
+
+    >>> numerical_rank(torch.tensor([[1.0, 0.0], [2.0, 0.0]], dtype=torch.float64))[0]
+    1
+    """
+    length = rows.norm(dim=1, keepdim=True)
+    rows = rows / torch.where(length > 0, length, 1.0)
+    values = torch.linalg.svdvals(rows)
+    rank = int((values > tolerance * values[0]).sum())
+    gap = np.inf if rank == len(values) else float(values[rank - 1] / values[rank].clamp_min(1e-300))
+    return rank, gap
+
+
+def product_laws(rows, width):
+    r"""Number of independent entries of $A^\top A - B^\top B$ at a generic point, for $A B^\top$ with k columns.
+
+    $k(k+1)/2$ for $k \le N$, else $Nk - N(N-1)/2$, where $N$ = rows is the number of rows of A and B together
+    (Marcotte, Gribonval, Peyré 2023; rank of the Jacobian re-counted in our tests).
+
+    >>> product_laws(rows=8, width=2), product_laws(rows=4, width=6)
+    (3, 18)
+    """
+    runs.integer("rows", rows)
+    runs.integer("width", width)
+    return width * (width + 1) // 2 if width <= rows else rows * width - rows * (rows - 1) // 2

@@ -1,0 +1,65 @@
+r"""sympy and torch are one thing: what is derived in symbols is what is computed in numbers.
+
+Derivatives are taken in chain-rule form, with the attention weights as symbols of their own: a softmax that is written
+out and differentiated does not simplify in any useful time.
+"""
+
+import numpy as np
+import sympy as sp
+import torch
+
+from attnflow import runs
+
+
+def matrix(name, rows, columns):
+    """An immutable matrix of real symbols ``name_ij``.
+
+    >>> matrix("A", 1, 2)
+    Matrix([[A_11, A_12]])
+    """
+    entries = [[sp.Symbol(f"{name}_{i + 1}{j + 1}", real=True) for j in range(columns)] for i in range(rows)]
+    return sp.ImmutableMatrix(entries)
+
+
+def gradient(expression, symbols):
+    """The matrix of partial derivatives of a scalar expression by a matrix of symbols."""
+    return sp.ImmutableMatrix(symbols.rows, symbols.cols, lambda i, j: sp.diff(expression, symbols[i, j]))
+
+
+def evaluate(expressions, symbols, values):
+    """Put numbers into sympy matrices.
+
+    expressions: name -> matrix; symbols: name -> matrix of symbols; values: name -> array of the same shape.
+    Returns name -> float64 array of the shape of the matrix.
+    """
+    flat = [symbol for name in symbols for symbol in symbols[name]]
+    numbers = [entry for name in symbols for entry in np.asarray(values[name], dtype=float).reshape(-1)]
+    function = sp.lambdify(flat, [list(matrix) for matrix in expressions.values()], "numpy", cse=True)
+    rows = function(*numbers)
+    return {
+        name: np.array(row, dtype=float).reshape(matrix.shape)
+        for (name, matrix), row in zip(expressions.items(), rows, strict=True)
+    }
+
+
+def agree(expressions, symbols, loss, draw, intermediate=None, points=5, seed=0):
+    r"""Largest relative difference between a derived gradient and torch autograd, at random float64 points.
+
+    expressions: parameter name -> sympy matrix, the derived $\nabla L$; symbols: name -> matrix of symbols it uses;
+    loss: name -> tensor dict to a scalar tensor; draw: torch.Generator -> the dict of tensors at one point;
+    intermediate: the same dict -> further named tensors that the expressions use as symbols (attention weights,
+    residuals). Returns a float.
+    """
+    runs.integer("points", points)
+    (generator,) = runs.streams([seed])
+    worst = 0.0
+    for _ in range(points):
+        point = draw(generator)
+        leaves = {name: value.clone().requires_grad_(name in expressions) for name, value in point.items()}
+        wanted = torch.autograd.grad(loss(leaves), [leaves[name] for name in expressions])
+        known = point | (intermediate(point) if intermediate else {})
+        derived = evaluate(expressions, symbols, {name: known[name].numpy() for name in symbols})
+        for name, want in zip(expressions, wanted, strict=True):
+            scale = float(want.abs().max()) or 1.0
+            worst = max(worst, float(np.abs(derived[name] - want.numpy()).max()) / scale)
+    return worst

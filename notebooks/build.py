@@ -1,0 +1,114 @@
+"""Execute the chapters: notebooks/src/*.py -> notebooks/*.ipynb, one way, as one clean run.
+
+A notebook remembers what it was made from: a hash of its source and of the library that it uses (the ground floor and the
+chapter's own room). Only chapters that no longer agree are executed, whatever the times of the files say.
+"""
+
+import argparse
+import hashlib
+import os
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+LIBRARY = HERE.parent / "lib" / "attnflow"
+NOT_IN_CHAPTERS = {"__main__.py", "doctor.py"}
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+
+
+def digest(paths, root):
+    """A short hash of some files, the same on every system."""
+    total = hashlib.sha256()
+    for path in sorted(paths):
+        text = path.read_text(encoding="utf-8").replace("\r\n", "\n")
+        total.update(f"{path.relative_to(root).as_posix()}\0{text}\0".encode())
+    return total.hexdigest()[:16]
+
+
+def made_from(source, library=LIBRARY):
+    """What a chapter is made from: the hash of its source, and of the ground floor with the chapter's own room."""
+    room = library / source.stem.split("_", 1)[-1]
+    floor = [path for path in library.glob("*.py") if path.name not in NOT_IN_CHAPTERS]
+    return {"source": digest([source], source.parent), "library": digest([*floor, *room.rglob("*.py")], library)}
+
+
+def remembered(notebook):
+    """What a stored notebook was made from; empty where there is none."""
+    import nbformat
+
+    return dict(nbformat.read(notebook, as_version=4).metadata.get("attnflow", {})) if notebook.exists() else {}
+
+
+def clean(notebook):
+    """Keep what a reader needs: no times, no versions of one machine, cell ids that depend on the position only."""
+    notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
+    for place, cell in enumerate(notebook.cells, start=1):
+        cell.id = f"cell-{place}"
+        cell.metadata.pop("execution", None)
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                raise RuntimeError(f"cell {place} ended in an error: {output.ename}: {output.evalue}")
+    return notebook
+
+
+def execute(source, target):
+    """Run one chapter from top to bottom in a fresh kernel and write it, showing progress."""
+    import jupytext
+    import nbformat
+    from nbclient import NotebookClient
+    from tqdm import tqdm
+
+    before = made_from(source)
+    notebook = jupytext.read(source, fmt="py:percent")
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    count = sum(cell.cell_type == "code" for cell in notebook.cells)
+    began = time.perf_counter()
+    with tqdm(total=count, desc=source.stem, unit="cell", disable=None) as bar:
+        client = NotebookClient(
+            notebook,
+            timeout=600,
+            kernel_name=KERNEL["name"],
+            extra_arguments=["--IPKernelApp.log_level=40"],
+            resources={"metadata": {"path": str(target.parent)}},
+            on_cell_executed=lambda **_: bar.update(),
+        )
+        client.execute()
+    notebook = clean(notebook)
+    notebook.metadata["attnflow"] = before
+    temporary = target.with_suffix(".ipynb.tmp")
+    nbformat.write(notebook, temporary)
+    os.replace(temporary, target)
+    size = target.stat().st_size / 1e3
+    print(f"{source.stem}: {count} cells, {time.perf_counter() - began:.0f} seconds, {size:.0f} kB")
+
+
+def main(arguments=None):
+    """Execute what is out of date. Returns the exit status."""
+    sources = {path.stem: path for path in sorted((HERE / "src").glob("*.py"))}
+    parser = argparse.ArgumentParser(description="Execute the chapters whose source or library changed.")
+    parser.add_argument("chapter", nargs="*", help="chapters by name; all by default")
+    parser.add_argument("--force", action="store_true", help="execute what is up to date too")
+    chosen = parser.parse_args(arguments)
+    for name in chosen.chapter:
+        if name not in sources:
+            print(f"there is no chapter {name!r}; the chapters are {', '.join(sources) or 'none yet'}", file=sys.stderr)
+            return 2
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    for name in chosen.chapter or sources:
+        target = HERE / f"{name}.ipynb"
+        if not chosen.force and remembered(target) == made_from(sources[name]):
+            print(f"{name}: up to date")
+            continue
+        try:
+            execute(sources[name], target)
+        except Exception as failure:
+            print(f"{name}: not written\n{failure}", file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
