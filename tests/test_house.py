@@ -193,3 +193,5 @@ def test_bibliography_is_cited_by_keys_that_exist():
     for path in [*(ROOT / "book").glob("*.md"), *(ROOT / "notebooks" / "src").glob("*.py")]:
         for keys in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", path.read_text(encoding="utf-8")):
             assert set(re.split(r"\s*,\s*", keys)) <= known, path.name
+    for path in (ROOT / "lib" / "attnflow").rglob("claims.py"):
+        assert set(re.findall(r'"([a-z]+\d{4}[a-z]+)"', path.read_text(encoding="utf-8"))) <= known, path

@@ -112,34 +112,34 @@ def decay(seeds, device, rate=0.3, only=None, time=3.0, step=0.02, **settings):
 def growth(seeds, device, scales=(0.05, 0.1), time=60.0, step=0.05, fraction=0.3, **settings):
     r"""Train from small starts until the loss has fallen to a fraction.
 
-    The relative imbalance is $|W_V^\top W_V - W_O W_O^\top| / |W_V||W_O|$. Returns it at both ends as ``start`` and
-    ``end`` (J, S), for each of the ``scales``.
+    The relative imbalance is $\|D_{VO}\| / \|W_V\|\|W_O\|$. Returns it along the way as ``relative``
+    (J, K, S) at ``times`` (K,), and ``end`` (J, S) where the loss first is at the fraction, for each of the ``scales``.
     """
 
     def relative(state):
         balance = laws.imbalance(state["W_V"], state["W_O"].mT).flatten(1).norm(dim=1)
         return balance / (state["W_V"].flatten(1).norm(dim=1) * state["W_O"].flatten(1).norm(dim=1))
 
-    starts, ends = [], []
+    ways, ends = [], []
+    times = torch.linspace(0, time, 2 + round(time / 2), dtype=runs.DTYPE)
     for scale in scales:
         _, field, start = problem(seeds, device, scale=scale, **settings)
         begin = field(start)[0]
-        times = torch.linspace(0, time, 2 + round(time / 2), dtype=runs.DTYPE)
         record = flow.integrate(
             field, start, step=step, times=times, method="heun", observe=lambda now: {"relative": relative(now)}
         )
         fell = record.values["loss"] <= fraction * begin
         first = torch.where(fell.any(dim=0), fell.to(torch.int8).argmax(dim=0), len(times) - 1)
-        starts.append(record.values["relative"][0])
+        ways.append(record.values["relative"])
         ends.append(record.values["relative"][first, torch.arange(len(seeds), device=first.device)])
-    return {"start": torch.stack(starts), "end": torch.stack(ends), "scales": scales}
+    return {"times": times, "relative": torch.stack(ways), "end": torch.stack(ends), "scales": scales}
 
 
-def aligned(seeds, device, first, second, target, attention, time, step, method="heun", samples=32, length=4, d=4, k=2):
-    r"""The layer on the white-mean task from an aligned rank-one start, all four matrices trained.
+def aligned_start(seeds, device, first, second, target, attention, samples=32, length=4, d=4, k=2):
+    r"""The layer on the white-mean task with an aligned rank-one start.
 
     $W_V = a\,\beta h^\top$ and $W_O = b\,h$ with a, b = first, second, numbers or (S,); $W_Q, W_K$ random of size
-    ``attention``. Returns ``times`` (K,), and $u = \beta^\top W_V W_O$, ``a``, ``b``, ``loss``, each (K, S).
+    ``attention``. Returns the gradient field, the initial state, and a function state -> $u = \beta^\top W_V W_O$, a, b.
     """
     layer = Layer(d=d, k=k, o=1)
     generators = runs.streams(seeds)
@@ -160,10 +160,30 @@ def aligned(seeds, device, first, second, target, attention, time, step, method=
             "b": (direction * now["W_O"][:, :, 0]).sum(dim=1),
         }
 
+    return model.field(inputs.to(device), targets.to(device), layer), runs.to(state, device), observe
+
+
+def aligned(seeds, device, first, second, target, attention, time, step, method="heun", **sizes):
+    """Train all four matrices from an aligned start. Returns ``times`` (K,), ``u``, ``a``, ``b``, ``loss``, each (K, S)."""
+    field, state, observe = aligned_start(seeds, device, first, second, target, attention, **sizes)
     times = torch.linspace(0, time, 121, dtype=runs.DTYPE)
-    field = model.field(inputs.to(device), targets.to(device), layer)
-    record = flow.integrate(field, runs.to(state, device), step=step, times=times, method=method, observe=observe)
+    record = flow.integrate(field, state, step=step, times=times, method=method, observe=observe)
     return {name: value.cpu() for name, value in record.values.items()} | {"times": times}
+
+
+def solvable_errors(seeds, device, method="descent", steps=(0.02, 0.01, 0.005), time=2.4, start=0.02, target=1.0):
+    """Distance of u to the closed form at one time under uniform attention. Returns ``error`` (J, S) and ``steps``."""
+    exact = float(theory.logistic([time], start, target)[0])
+    settings = {"start": start, "target": target, "attention": 0.0, "time": time, "method": method}
+    ends = [solvable(seeds, device, step=step, **settings)["u"][-1] for step in steps]
+    return {"error": (torch.stack(ends) - exact).abs(), "steps": steps}
+
+
+def reference_product(seeds, start=0.02, target=1.0, time=3.0):
+    """The product u at one time, from scipy's solution of the flow of all four matrices under uniform attention: a number."""
+    field, state, observe = aligned_start(seeds, "cpu", *split(start, 0.0), target, attention=0.0)
+    found = flow.reference(field, state, [0.0, time])
+    return float(observe({name: value[-1] for name, value in found.items()})["u"][0])
 
 
 def solvable(seeds, device, start=0.02, target=1.0, imbalance=0.0, attention=0.05, time=6.0, step=0.02, **settings):
@@ -231,5 +251,6 @@ one_step = Experiment(identity)
 decayed_balance = Experiment(decay)
 small_start = Experiment(growth)
 solvable_run = Experiment(solvable)
+solvable_order = Experiment(solvable_errors)
 arrival_run = Experiment(arrivals)
 portrait_run = Experiment(portrait)
