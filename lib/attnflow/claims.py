@@ -54,11 +54,7 @@ class Near(Criterion):
     abs: float = 0.0
 
     def __str__(self):
-        return (
-            f"within {self.rel:.3g} of the prediction, relative"
-            if self.rel
-            else f"within {self.abs:.3g} of the prediction"
-        )
+        return f"prediction ± {100 * self.rel:.3g} %" if self.rel else f"prediction ± {self.abs:.3g}"
 
     def margin(self, measured, predicted):
         return np.maximum(self.abs, self.rel * np.abs(predicted)) - np.abs(measured - predicted)

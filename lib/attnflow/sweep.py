@@ -7,6 +7,8 @@ there and repeats the rest, whatever stopped the first one.
 import hashlib
 import json
 import os
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -51,7 +53,7 @@ def load(path):
     try:
         with np.load(path) as stored:
             return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, KeyError):
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
         return None
 
 
