@@ -51,7 +51,7 @@ def address(folder, settings):
 def load(path):
     """The arrays of a stored task, or None where the file is absent or not whole."""
     try:
-        with np.load(path) as stored:
+        with open(path, "rb") as file, np.load(file) as stored:
             return {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
         return None

@@ -180,7 +180,7 @@ claim["descent-order"]
 #
 # Two factors $A$, $B$ that the network uses only through the product $A B^\top$ keep their **balance**
 # $D = A^\top A - B^\top B$ along the flow. From a small start $D$ is small for ever, while the factors grow: the layers end
-# balanced {cite}`du2018balanced,arora2018optimization`.
+# balanced {cite}`du2018balanced,arora2018optimization,kunin2021neural`.
 # :::
 #
 # :::{prf:definition} Automatic balancing of gradients
