@@ -7,7 +7,7 @@ import torch
 from scipy.integrate import quad, solve_ivp
 
 from attnflow import flow, runs, symbolic
-from attnflow.foundations import counting, experiments, figures, model, task, theory
+from attnflow.foundations import counting, experiments, figures, model, solvable, task, theory
 from attnflow.foundations.model import Layer
 
 OPTIONS = [{}, {"activation": "relu"}, {"activation": "tanh"}, {"kernel": "gaussian"}, {"skip": True}]
@@ -80,24 +80,24 @@ def test_the_task_has_white_means_and_linear_labels():
 
 def test_three_ways_to_one_answer():
     exact = theory.logistic([2.4], 0.02, 1.0)[0]
-    assert experiments.reference_product([0], time=2.4) == pytest.approx(exact, abs=1e-8)
+    assert solvable.reference_product([0], time=2.4) == pytest.approx(exact, abs=1e-8)
     for method, order in (("descent", 1), ("heun", 2)):
-        record = experiments.solvable_order.but(method=method)((0, 1))
+        record = solvable.solvable_order.but(method=method)((0, 1))
         assert (flow.observed_order(record["steps"], record["error"]) - order).abs().max() < 0.1
 
 
 def test_split_recovers_product_and_imbalance():
     for product, imbalance in ((0.02, 0.0), (0.02, 1.5), (0.3, -1.5)):
-        a, b = experiments.split(product, imbalance)
+        a, b = solvable.split(product, imbalance)
         assert a * b == pytest.approx(product) and a * a - b * b == pytest.approx(imbalance, abs=1e-12)
 
 
 def test_crossing_is_linear_between_records():
     times = torch.tensor([0.0, 1.0, 2.0])
     values = torch.tensor([[0.0, 0.0], [0.4, 0.1], [0.6, 1.1]])
-    assert torch.allclose(experiments.crossing(times, values, 0.5), torch.tensor([1.5, 1.4]))
+    assert torch.allclose(solvable.crossing(times, values, 0.5), torch.tensor([1.5, 1.4]))
     with pytest.raises(ValueError, match="crossed"):
-        experiments.crossing(times, values, 2.0)
+        solvable.crossing(times, values, 2.0)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_bad_input_is_one_clear_error(call, words):
 
 def test_figures_draw_theory_and_every_run():
     seeds = (0, 1)
-    figure = figures.logistic_figure(experiments.solvable_run(seeds))
+    figure = figures.logistic_figure(solvable.solvable_run(seeds))
     lines = figure.axes[0].get_lines()
     assert len(lines) == 3 and lines[-1].get_linestyle() == "--"
     figure = figures.order_figure(*[experiments.descent_order(seeds)] * 3)

@@ -225,19 +225,19 @@ def reference(flow_field, start, times, rtol=1e-10, atol=1e-12):
     times: (K,), increasing, from a time of at least 0. Returns states, name -> (K, S, ...). Raises RuntimeError when
     scipy gives up.
     """
-    names = list(start)
+    names, where = list(start), next(iter(start.values())).device
     shapes = [start[name].shape for name in names]
     sizes = [start[name].numel() for name in names]
 
     def unpack(flat):
-        parts = torch.split(torch.as_tensor(flat, dtype=runs.DTYPE), sizes)
+        parts = torch.split(torch.as_tensor(flat, dtype=runs.DTYPE, device=where), sizes)
         return {name: part.reshape(shape) for name, part, shape in zip(names, parts, shapes, strict=True)}
 
     def velocity(_, flat):
         gradient = flow_field(unpack(flat))[1]
-        return -torch.cat([gradient[name].reshape(-1) for name in names]).numpy()
+        return -torch.cat([gradient[name].reshape(-1) for name in names]).cpu().numpy()
 
-    flat = torch.cat([start[name].reshape(-1) for name in names]).numpy()
+    flat = torch.cat([start[name].reshape(-1) for name in names]).cpu().numpy()
     times = np.asarray(times, dtype=float)
     found = solve_ivp(velocity, (0.0, times[-1]), flat, method="DOP853", t_eval=times, rtol=rtol, atol=atol)
     if not found.success:

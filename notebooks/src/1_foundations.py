@@ -46,7 +46,15 @@ import matplotlib.pyplot as plt
 from IPython.display import Markdown
 
 from attnflow import claims, flow, laws, runs, symbolic
-from attnflow.foundations import counting, experiments, figures, model, task, theory
+from attnflow.foundations import (
+    counting,
+    experiments,
+    figures,
+    model,
+    solvable,
+    task,
+    theory,
+)
 from attnflow.foundations.claims import CLAIMS
 
 began = time.perf_counter()
@@ -396,12 +404,12 @@ theory.logistic_expression()[0]
 
 # %%
 for method in ("descent", "heun"):
-    record = experiments.solvable_order.but(method=method)(SEEDS, DEVICE)
+    record = solvable.solvable_order.but(method=method)(SEEDS, DEVICE)
     order = flow.observed_order(record["steps"], record["error"]).median()
     close = bool((record["error"][-1] < 2e-3).all())
     print(f"{method:8} smallest error < 2e-3: {close}, observed order {order:.2f}")
 exact = float(theory.logistic([2.4], start=0.02, target=1.0)[0])
-gap = abs(experiments.reference_product(SEEDS[:1], time=2.4) - exact)
+gap = abs(solvable.reference_product(SEEDS[:1], time=2.4) - exact)
 print("scipy, all four matrices, error < 1e-8:", gap < 1e-8)
 
 # %% [markdown]
@@ -410,7 +418,7 @@ print("scipy, all four matrices, error < 1e-8:", gap < 1e-8)
 # tenths of $y$: the run **waits** while both factors are small, **learns**, and **settles**.
 
 # %% mystnb={"image": {"alt": "Left: the product u over time, measured runs on the dashed logistic curve, with three shaded phases wait, learn and settle. Right: the loss on a logarithmic axis with the dashed prediction, which the runs leave only when the loss is below one thousandth."}}
-solved = experiments.solvable_run(SEEDS, DEVICE)
+solved = solvable.solvable_run(SEEDS, DEVICE)
 figures.logistic_figure(solved)
 plt.show()
 
@@ -436,7 +444,7 @@ claim["logistic"]
 theory.arrival_slope()
 
 # %% mystnb={"image": {"alt": "Time to reach half the target against the imbalance: the measured points lie on the dashed closed form, which falls from the balanced value at zero imbalance to a sixth of it at two."}}
-arrivals = experiments.arrival_run(SEEDS, DEVICE)
+arrivals = solvable.arrival_run(SEEDS, DEVICE)
 figures.arrival_figure(arrivals, start=0.02, target=1.0)
 plt.show()
 
@@ -449,7 +457,7 @@ plt.show()
 # runs of the attention layer with all four matrices trained.
 
 # %% attnflow={"picture": "phase_portrait"} mystnb={"image": {"alt": "Phase portrait in the plane of the value factor a and the output factor b: measured runs slide along dashed hyperbolas to the branch of ab = y on their own side of the dashed separatrix a + b = 0."}}
-portrait = experiments.portrait_run(SEEDS, DEVICE)
+portrait = solvable.portrait_run(SEEDS, DEVICE)
 figures.portrait_figure(portrait)
 plt.show()
 
