@@ -3,6 +3,7 @@
 import torch
 
 from attnflow import runs
+from attnflow.foundations import model
 
 
 def tokens(generators, samples, length, d, common=False):
@@ -20,8 +21,6 @@ def tokens(generators, samples, length, d, common=False):
 
 def teacher(generators, layer, inputs):
     """Targets from a random attention layer of the same shapes: Y (S, n, L, o)."""
-    from attnflow.foundations import model
-
     return model.forward(model.init(generators, layer), inputs, layer)
 
 
