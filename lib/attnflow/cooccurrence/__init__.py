@@ -1,0 +1,1 @@
+"""Chapter 2: a Transformer learns that two words occur together."""
