@@ -120,11 +120,17 @@ def _ranks(output, size, sample, generator, fields, brackets, tolerance):
 def numerical_rank(rows, tolerance=1e-9):
     """Rank of a set of vectors (R, P), each scaled to length one, and the gap of the singular values at the cut.
 
-    >>> numerical_rank(torch.tensor([[1.0, 0.0], [2.0, 0.0]], dtype=torch.float64))[0]
+    A vector shorter than 1e-11 of the longest is left out: it is the rounding error of a bracket that vanishes, and would
+    count as a direction once it is scaled up.
+
+    >>> numerical_rank(torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1e-16]], dtype=torch.float64))[0]
     1
     """
     length = rows.norm(dim=1, keepdim=True)
-    rows = rows / torch.where(length > 0, length, 1.0)
+    kept = length[:, 0] > 1e-11 * length.max()
+    if not kept.any():
+        return 0, np.inf
+    rows = rows[kept] / length[kept]
     values = torch.linalg.svdvals(rows)
     rank = int((values > tolerance * values[0]).sum())
     gap = np.inf if rank == len(values) else float(values[rank - 1] / values[rank].clamp_min(1e-300))
