@@ -37,8 +37,7 @@ def train(
     stop_loss=1e-5,
     step=0.3,
     method="heun",
-    grid=(0.05, 1e7, 200),
-    uniform=None,
+    records=("log", 0.05, 1e7, 200),
     frozen=False,
     test=600,
     progress=None,
@@ -47,24 +46,21 @@ def train(
     r"""Train to a loss and record on the clock $\tau = |\omega(0)|^2t$.
 
     method: ``heun``, with steps of ``step`` on the clock of ``model.pace``, or ``descent`` with the learning rate
-    ``step``. grid: (first, last, count) of record times in tau, log-spaced from zero on; uniform: (last, count), evenly
-    spaced instead. frozen: $W_Q, W_K$ stay as they are drawn. test: samples of fresh data for ``accuracy``.
+    ``step``. records: ("log", first, last, count) or ("even", last, count) in tau, or ("steps", last, count) of descent.
+    frozen: $W_Q, W_K$ stay as they are drawn. test: samples of fresh data for ``accuracy``.
     Returns a run (see ``phases``), with ``tau_1``, ``tokens``, ``labels`` (S, n), ``accuracy``, ``test_loss`` (S,), ``status``.
     """
     neurons = settings.get("neurons", 16)
     asked, tokens, labels, state, generators = problem(seeds, device, **settings)
-    words = asked.size
     clock = model.readout(state).square().sum(dim=1)
-    last, count = uniform or (1.0, 2)
-    taus = torch.linspace(0, last, count, dtype=runs.DTYPE) if uniform else flow.log_times(*grid)
     record = flow.integrate(
-        model.field(tokens, labels, words, neurons, frozen),
+        model.field(tokens, labels, asked.size, neurons, frozen),
         state,
         step=step,
-        times=taus.to(clock.device)[:, None] / clock,
+        times=schedule(records, step, clock),
         method=method,
-        speed=model.pace(tokens, words, neurons) if method == "heun" else None,
-        observe=phases.observe(tokens, labels, words),
+        speed=model.pace(tokens, asked.size, neurons) if method == "heun" else None,
+        observe=phases.observe(tokens, labels, asked.size),
         stop_loss=stop_loss,
         progress=progress,
     )
@@ -81,11 +77,23 @@ def train(
     }
 
 
-def freezing(seeds, device, tau=400.0, count=41, **settings):
-    r"""The same runs with attention trained and frozen, to one time. Returns ``loss`` and ``frozen_loss`` (S,), ``gap`` relative."""
-    both = [
-        train(seeds, device, uniform=(tau, count), stop_loss=0.0, frozen=frozen, **settings) for frozen in (False, True)
-    ]
+def schedule(records, step, clock):
+    """The record times of every run, (K, S), from the words of ``train``; clock: tau per unit of time, (S,)."""
+    kind, *numbers = records
+    runs.choice("records", kind, ("log", "even", "steps"))
+    if kind == "steps":
+        return torch.linspace(0, numbers[0] * step, numbers[1], dtype=runs.DTYPE, device=clock.device)
+    taus = flow.log_times(*numbers) if kind == "log" else torch.linspace(0, *numbers, dtype=runs.DTYPE)
+    return taus.to(clock.device)[:, None] / clock
+
+
+def freezing(seeds, device, tau=40.0, count=41, **settings):
+    """The same runs with attention trained and frozen, to one time.
+
+    Returns ``loss`` and ``frozen_loss`` (S,), their relative ``gap`` (S,), and both ``runs``.
+    """
+    settings |= {"records": ("even", tau, count), "stop_loss": 0.0}
+    both = [train(seeds, device, frozen=frozen, **settings) for frozen in (False, True)]
     loss, frozen_loss = (phases.final(run, run["loss"]) for run in both)
     return {"loss": loss, "frozen_loss": frozen_loss, "gap": (frozen_loss / loss - 1).abs(), "runs": both}
 
@@ -178,17 +186,46 @@ def orders(seeds, device, method="descent", steps=STEPS, time=2.0, optimiser=Non
     return {"error": torch.stack(errors), "steps": steps}
 
 
-base = Experiment(train)
-early = Experiment(train, {"uniform": (40.0, 161), "stop_loss": 0.0, "scale": 0.01})
+def paper(seeds, device, reading="default", epochs=30_000, count=301, **settings):
+    r"""The paper's own experiment, with one reading of its word "Kaiming".
+
+    reading: ``default``, what torch's linear layers do (uniform, variance 1/(3 fan-in)), or ``he``, normal of variance
+    2/fan-in. n = 60, L = 5, d = 64, k = 128, o = 256, descent with learning rate 0.01. Returns a run.
+    """
+    runs.choice("reading", reading, ("default", "he"))
+    law, gain = ("uniform", 1 / 3) if reading == "default" else ("normal", 2.0)
+    stds = tuple(math.sqrt(gain / fan_in) for fan_in in (64, 128))
+    shape = {"words": 64, "distinct": False, "neurons": 256, "law": law, "stds": stds}
+    records = {"method": "descent", "step": 0.01, "records": ("steps", epochs, count), "stop_loss": 0.0}
+    return train(seeds, device, **(shape | records | settings))
+
+
+def cell(device, samples, length, seeds=4, **settings):
+    """One cell of the phase diagram: the end of ``seeds`` runs. Returns a dict of arrays, one number a run."""
+    run = train(tuple(range(seeds)), device, samples=samples, length=length, test=60, **settings)
+    sums = phases.final(run, phases.sums(run))
+    return {
+        "second": (sums[:, 1] + sums[:, 2]) / (2 * sums[:, 0]),
+        "fourth": sums[:, 3] / sums[:, 0],
+        "rho": phases.ratio(sums),
+        "tau_1": run["tau_1"],
+        "loss": phases.final(run, run["loss"]),
+    }
+
+
+base = Experiment(train, {"stop_loss": 1e-6})
+early = Experiment(train, {"records": ("even", 40.0, 161), "stop_loss": 0.0, "scale": 0.01})
 unequal = base.but(fractions=UNEQUAL)
 rare = base.but(fractions=RARE)
 few = base.but(samples=12)
-edge = base.but(samples=24)
-tiny_readout = base.but(readout=0.02, scale=1.0, grid=(1e-3, 1e8, 240))
-large = base.but(scale=16.0)
+few_active = base.but(samples=24)
+tiny_readout = base.but(readout=0.02, scale=1.0, records=("log", 1e-3, 1e8, 240))
+large = base.but(scale=16.0, stop_loss=0.01, step=0.8)
 repeated = base.but(words=64, distinct=False)
-no_common = base.but(common=False)
-presence = base.but(label="first")
+no_common = base.but(common=False, stop_loss=1e-5)
+presence = base.but(label="first", stop_loss=1e-5)
+stepped = Experiment(train, {"method": "descent", "step": 0.01, "records": ("steps", 400, 101), "stop_loss": 0.0})
+paper_run = Experiment(paper, {"epochs": 6000})
 idle = Experiment(freezing)
 reduced_run = Experiment(reduction)
 law_drift = Experiment(drifts)

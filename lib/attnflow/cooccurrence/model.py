@@ -142,25 +142,19 @@ def field(tokens, labels, words, neurons, frozen=False, trained_signs=False):
 
 
 def pace(tokens, words, neurons):
-    r"""A speed for ``flow.integrate``: the largest rate at which the flow changes the margins, from above.
+    r"""A speed for ``flow.integrate``: about the largest rate at which the flow moves the margins.
 
-    $(|\omega|^2 + o\sum_w f_w |e_w^\top W_V|^2)\,(1 - e^{-\mathcal L})$ with $f_w$ the mean count of word w in a sample;
+    $(|\omega|^2 + o\sum_w f_w^2 |e_w^\top W_V|^2)\,(1 - e^{-\mathcal L})$ with $f_w$ the mean count of word w in a sample;
     the last factor bounds the mean loss derivative by Jensen. One unit of this clock shrinks the loss by a like factor
     at every size of the loss.
     """
     stack, samples, _ = tokens.shape
     share = tokens.new_zeros(stack * words, dtype=runs.DTYPE)
     share.index_add_(0, address(tokens, words), torch.ones_like(tokens, dtype=runs.DTYPE).reshape(-1))
-    share = share.view(stack, words) / samples
+    share = (share.view(stack, words) / samples).square()
 
     def speed(state, loss, gradient):
         inner = (share * state["W_V"].square().sum(dim=2)).sum(dim=1)
         return (readout(state).square().sum(dim=1) + neurons * inner) * -torch.expm1(-loss)
 
     return speed
-
-
-def descend(flow_field, state, step, steps):
-    """Plain descent for a number of steps. Returns the final state."""
-    runs.integer("steps", steps)
-    return flow.integrate(flow_field, state, step=step, times=[step * steps]).state

@@ -50,7 +50,7 @@ def closed(record):
         values = torch.cat([values, values[-1:]])
         values[past] = torch.nan
         values[kept[new], run[new]] = last[name][new]
-        found[name] = values
+        found[name] = values[: len(values) - int(not new.any())]
     return found
 
 
@@ -127,3 +127,13 @@ def final(run, values):
 def later(run, values):
     """The values of Phase 2, NaN elsewhere: (K, S) -> (K, S)."""
     return torch.where(run["tau"] >= run["tau_1"], values, torch.nan)
+
+
+def least(values):
+    """The smallest value over records that is not NaN: (K, ...) -> (...)."""
+    return values.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf).amin(dim=0)
+
+
+def most(values):
+    """The largest value over records that is not NaN: (K, ...) -> (...)."""
+    return -least(-values)
