@@ -13,6 +13,15 @@ CHAPTERS = {
         "marcotte2023abide",
         "marcotte2025transformative",
     ),
+    "cooccurrence": (
+        "yang2024cooccurrence",
+        "soudry2018implicit",
+        "ji2021characterizing",
+        "lyu2020gradient",
+        "tarzanagh2023transformers",
+        "du2018balanced",
+        "marcotte2023abide",
+    ),
 }
 
 

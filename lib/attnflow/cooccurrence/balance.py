@@ -89,15 +89,16 @@ def fixed_ratio(shares=(7, 5, 0)):
     return max(roots)
 
 
-def range_holds():
-    r"""Whether the quadratic is positive at 1 where $S_4 < 2S_1$, and negative at 2: it keeps $\rho$ in [1, 2]."""
+def range_holds(bounded=True):
+    r"""Whether the quadratic is positive at 1, ``bounded`` by $S_4 < 2S_1$, and negative at 2: it keeps $\rho$ in [1, 2]."""
     expression, rho, (first, _, fourth) = ratio_flow()
     low, high = (sp.expand(expression.subs(rho, end)) for end in (1, 2))
     excess = sp.Symbol("x", positive=True)  # S_1 = S_4/2 + x
-    return bool(sp.expand(low.subs(first, fourth / 2 + excess)).is_positive and high.is_negative)
+    low = sp.expand(low.subs(first, fourth / 2 + excess)) if bounded else low
+    return bool(low.is_positive and high.is_negative)
 
 
-def series(order=4, length=LENGTH, samples=sp.oo):
+def series(order=4):
     r"""Taylor series in $\tau$ of $\gamma_1$ and $\gamma_3$ of the reduced flow, $n = \infty$, by repeated integration."""
     tau = sp.Symbol("tau")
 

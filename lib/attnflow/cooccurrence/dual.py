@@ -43,7 +43,9 @@ def separate(features, labels):
     signed = labels[:, None] * features
     columns = np.vstack([signed.T, np.ones(len(labels))])
     solution, residual = nnls(columns, np.append(np.zeros(features.shape[1]), 1.0), maxiter=50 * len(labels))
-    runs.check("data", f"a least distance of {residual:.1e}", "separable by a plane through the origin", residual > 1e-6)
+    runs.check(
+        "data", f"a least distance of {residual:.1e}", "separable by a plane through the origin", residual > 1e-6
+    )
     alpha = solution / (1 - solution.sum())
     weights = signed.T @ alpha
     return Separation(alpha, weights, signed @ weights)

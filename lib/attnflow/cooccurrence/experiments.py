@@ -127,7 +127,16 @@ def balances(state):
 
 
 def drifts(
-    seeds, device, steps=STEPS, time=4.0, optimiser=None, trained_signs=False, samples=12, width=16, neurons=8, **settings
+    seeds,
+    device,
+    steps=STEPS,
+    time=4.0,
+    optimiser=None,
+    trained_signs=False,
+    samples=12,
+    width=16,
+    neurons=8,
+    **settings,
 ):
     """Drift of every law along descent to one time, for several steps. Returns name -> (J, S), and ``steps``."""
     settings |= {"samples": samples, "width": width, "neurons": neurons, "full": True}
@@ -140,9 +149,7 @@ def drifts(
                 field, start, optimiser=torch.optim.Adam, lr=step, steps=round(time / step), observe=balances, every=5
             )
         else:
-            values = flow.integrate(
-                field, start, step=step, times=torch.linspace(0, time, 11), observe=balances
-            ).values
+            values = flow.integrate(field, start, step=step, times=torch.linspace(0, time, 11), observe=balances).values
         found.append({name: laws.drift(value) for name, value in values.items() if name != "loss"})
     return {name: torch.stack([row[name] for row in found]) for name in found[0]} | {"steps": steps}
 
@@ -225,7 +232,7 @@ repeated = base.but(words=64, distinct=False)
 no_common = base.but(common=False, stop_loss=1e-5)
 presence = base.but(label="first", stop_loss=1e-5)
 stepped = Experiment(train, {"method": "descent", "step": 0.01, "records": ("steps", 400, 101), "stop_loss": 0.0})
-paper_run = Experiment(paper, {"epochs": 6000})
+paper_run = Experiment(paper, {"epochs": 2000, "count": 21})
 idle = Experiment(freezing)
 reduced_run = Experiment(reduction)
 law_drift = Experiment(drifts)

@@ -12,7 +12,7 @@ import math
 import torch
 from torch.nn.functional import softplus
 
-from attnflow import flow, runs
+from attnflow import runs
 
 
 def init(generators, words, width, neurons, inner, outer, law="normal"):

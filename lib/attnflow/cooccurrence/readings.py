@@ -133,7 +133,7 @@ def value_signs(run):
 
 
 def token_sums(run):
-    r"""The least of $\gamma_1+\gamma_2+\gamma_3$, $-(\gamma_1+\gamma_3)$, $-(\gamma_2+\gamma_3)$ at the end, over $\gamma_1$: (S,)."""
+    r"""The least of $\gamma_1+\gamma_2+\gamma_3$, $-\gamma_1-\gamma_3$, $-\gamma_2-\gamma_3$ at the end over $\gamma_1$, (S,)."""
     first, second, common = phases.final(run, run["gamma"]).unbind(dim=-1)
     return torch.stack([first + second + common, -(first + common), -(second + common)]).amin(dim=0) / first
 

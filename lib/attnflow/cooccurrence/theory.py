@@ -24,7 +24,7 @@ def gradient(length=3, d=3, k=2, o=2, complete=True):
     scores = tokens * value * omega
     pull = tokens.T * weights.T * sp.ones(length, 1) * force[0]
     mean = weights * scores if complete else sp.zeros(length, 1)
-    slope = sp.Matrix(length, length, lambda l, j: force[0] * weights[l, j] * (scores[j] - mean[l])) / sp.sqrt(k)
+    slope = sp.Matrix(length, length, lambda i, j: force[0] * weights[i, j] * (scores[j] - mean[i])) / sp.sqrt(k)
     return {
         "W_Q": -tokens.T * slope * tokens * key,
         "W_K": -tokens.T * slope.T * tokens * query,
