@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from attnflow import claims, flow, runs
+from attnflow import flow, runs
 from attnflow.cooccurrence import balance, dual, experiments, model, phases, readings, reduced, task, theory
-from attnflow.cooccurrence.claims import CLAIMS, SWEEPS
+from attnflow.cooccurrence.claims import SWEEPS
 from attnflow.cooccurrence.task import Task
 
 SMALL = {"samples": 12, "length": 4, "width": 6, "neurons": 4, "scale": 1.0}
@@ -224,13 +224,9 @@ def test_wrong_tensors_are_one_clear_error():
         reduced.Reduced(20, 5)
 
 
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
-def test_claim_holds_and_its_control_fails(claim):
-    row = claims.evaluate(claim, (0, 1), "cpu")
-    assert row.consistent, (row.measured, row.control_measured)
-
-
 def test_sweep_cell_gives_one_number_a_run():
-    (table,) = SWEEPS
-    found = table.function(device="cpu", samples=12, length=3, seeds=2, width=16, stop_loss=0.01)
+    diagram, curves = SWEEPS
+    found = diagram.function(device="cpu", samples=12, length=3, seeds=2, width=16, stop_loss=0.01)
     assert all(len(values) == 2 for values in found.values())
+    found = curves.function(device="cpu", reading="he", seeds=2, epochs=10, count=6)
+    assert found["scores"].shape == (6, 2, 3, 3) and found["epochs"].tolist() == [0, 2, 4, 6, 8, 10]

@@ -45,3 +45,15 @@ def test_environment_is_given_back(tmp_path, monkeypatch):
 def test_jobs_must_be_positive(tmp_path):
     with pytest.raises(ValueError, match="jobs = 0"):
         sweep.run(TABLE, tmp_path, jobs=0)
+
+
+def test_a_stored_sweep_has_the_axes_of_its_table_and_says_what_made_it(tmp_path):
+    found = sweep.run(TABLE, tmp_path / "runs", backend="sequential", progress=False)
+    sweep.keep(TABLE, found, tmp_path / "stored" / "squares")
+    arrays, provenance = sweep.kept(tmp_path / "stored" / "squares")
+    assert arrays["value"].shape == (3, 2, 1) and arrays["value"].reshape(-1).tolist() == VALUES
+    assert provenance["axes"] == {"x": [1, 2, 3], "seed": [0, 10]} and "code" in provenance["environment"]
+    with pytest.raises(ValueError, match="that of a stored sweep"):
+        sweep.kept(tmp_path / "absent")
+    with pytest.raises(ValueError, match="of one shape"):
+        sweep.keep(TABLE, [{"value": np.zeros(1)}] * 5 + [{"value": np.zeros(2)}], tmp_path / "uneven")

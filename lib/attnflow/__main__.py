@@ -125,8 +125,12 @@ def run_sweep(options):
         "NAME", options.name, "one that --list shows: " + (", ".join(known) or "none yet"), options.name in known
     )
     folder = Path(options.out or Path("results") / "runs" / options.name)
-    sweep.run(known[options.name], folder, options.jobs, options.device)
-    print(f"{len(known[options.name].tasks())} tasks in {folder}")
+    table = known[options.name]
+    found = sweep.run(table, folder, options.jobs, options.device)
+    print(f"{len(found)} tasks in {folder}")
+    if options.keep:
+        sweep.keep(table, found, options.keep, options.device)
+        print(f"stored as {options.keep}.npz and .json")
     return 0
 
 
@@ -164,6 +168,9 @@ def parser():
     many = commands.add_parser("sweep", help="run a table of settings and seeds", description="Run a sweep.")
     many.add_argument("name", nargs="?", metavar="NAME", help="which sweep")
     many.add_argument("--out", metavar="DIR", help="where its files go (default: results/runs/NAME)")
+    many.add_argument(
+        "--keep", metavar="PATH", help="store the whole table as PATH.npz with its provenance in PATH.json"
+    )
     many.add_argument("--jobs", type=int, default=1, metavar="N", help="processes of one thread each (default: 1)")
     many.add_argument("--device", metavar="cpu|cuda", help="default: cuda where there is one, else cpu")
     many.add_argument("--list", action="store_true", help="list the sweeps and run nothing")

@@ -96,3 +96,30 @@ def run(sweep, folder, jobs=1, device=None, backend="loky", progress=True):
     finally:
         for name, value in held.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+def keep(sweep, found, path, device=None):
+    """Store a whole sweep as two small files: ``path.npz`` and, with what made it, ``path.json``.
+
+    found: what ``run`` returned. Every array gets the axes of the table in front of its own. Raises ValueError where tasks
+    returned arrays of different shapes.
+    """
+    sizes = [len(values) for values in sweep.axes.values()]
+    shapes = {name: sorted({one[name].shape for one in found}) for name in found[0]}
+    runs.check("arrays", shapes, "of one shape in all tasks", all(len(shape) == 1 for shape in shapes.values()))
+    stacked = {name: np.stack([one[name] for one in found]) for name in found[0]}
+    stacked = {name: values.reshape(*sizes, *values.shape[1:]) for name, values in stacked.items()}
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    settings = {"sweep": sweep.name, "title": sweep.title, "axes": sweep.axes, "fixed": sweep.fixed}
+    provenance = settings | {"environment": runs.environment(device)}
+    write(path.with_suffix(".npz"), stacked)
+    path.with_suffix(".json").write_text(json.dumps(provenance, indent=1) + "\n", encoding="utf-8")
+
+
+def kept(path):
+    """A stored sweep: its arrays, name -> array, and its provenance, a dict. Raises ValueError where it is absent."""
+    path = Path(path)
+    arrays = load(path.with_suffix(".npz"))
+    runs.check("path", str(path), "that of a stored sweep", arrays is not None)
+    return arrays, json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
