@@ -14,6 +14,8 @@ from torch.nn.functional import softplus
 
 from attnflow import runs
 
+BLOCK = 4  # runs whose gathered rows fit the cache of one core: a stack of 32 in one piece takes longer a run
+
 
 def init(generators, words, width, neurons, inner, outer, law="normal"):
     r"""Weights of the full model.
@@ -110,6 +112,10 @@ def field(tokens, labels, words, neurons, frozen=False, trained_signs=False):
     flat, shape = address(tokens, words), tuple(tokens.shape)
     runs.tensor("labels", labels, shape[:2])
     stack, samples = shape[:2]
+    if stack > BLOCK and tokens.device.type == "cpu":
+        options = (words, neurons, frozen, trained_signs)
+        pairs = zip(tokens.split(BLOCK), labels.split(BLOCK), strict=True)
+        return in_blocks([field(*pair, *options) for pair in pairs])
 
     def scatter(values):
         flat_values = values.reshape(len(flat), -1)
@@ -137,6 +143,18 @@ def field(tokens, labels, words, neurons, frozen=False, trained_signs=False):
             taught = -(state["W_O"].mT @ column)[..., 0]
             found["signs"] = taught if trained_signs else torch.zeros_like(taught)
         return softplus(-margins).mean(dim=1), found
+
+    return gradient
+
+
+def in_blocks(fields):
+    """One field for a stack out of fields for its blocks of ``BLOCK`` runs."""
+
+    def gradient(state):
+        split = {name: value.split(BLOCK) for name, value in state.items()}
+        parts = [part({name: split[name][place] for name in state}) for place, part in enumerate(fields)]
+        losses, slopes = zip(*parts, strict=True)
+        return torch.cat(losses), {name: torch.cat([slope[name] for slope in slopes]) for name in slopes[0]}
 
     return gradient
 
