@@ -229,4 +229,4 @@ def test_sweep_cell_gives_one_number_a_run():
     found = diagram.function(device="cpu", samples=12, length=3, seeds=2, width=16, stop_loss=0.01)
     assert all(len(values) == 2 for values in found.values())
     found = curves.function(device="cpu", reading="he", seeds=2, epochs=10, count=6)
-    assert found["scores"].shape == (6, 2, 3, 3) and found["epochs"].tolist() == [0, 2, 4, 6, 8, 10]
+    assert found["scores"].shape == (7, 2, 3, 3) and found["epochs"].tolist() == [0, 1, 2, 3, 4, 6, 10]

@@ -47,7 +47,7 @@ ALGEBRA = (
     claim(
         "proof-laws",
         "Four layer laws",
-        r"$W_Q^\top W_Q - W_K^\top W_K$, $W_V^\top W_V - W_OW_O^\top$, $\mathbf 1^\top W_K$ and $W_O(I - aa^\top/o)$ are "
+        r"$W_Q^\top W_Q - W_K^\top W_K$, $W_V^\top W_V - W_OW_O^\top$, $\mathbf 1^\top W_K$ and $W_O(I - \xi\xi^\top/o)$ are "
         "constant along the flow: all four proved.",
         provenance=KNOWN,
         cite=LAWS,
@@ -157,7 +157,7 @@ LAYERS = (
     claim(
         "law-off-signs",
         "Only the readout part of the output weights moves",
-        r"$W_O(I - aa^\top/o)$ stays as it was drawn, at every step size.",
+        r"$W_O(I - \xi\xi^\top/o)$ stays as it was drawn, at every step size.",
         provenance=DERIVED,
         cite=(),
         experiment=experiments.law_drift,
@@ -247,7 +247,7 @@ PHASES = (
     claim(
         "score-signs",
         "Where the attention scores go",
-        r"In Phase 2 $\Gamma_{12}, \Gamma_{21}$ rise and $\Gamma_{13}, \Gamma_{23}$ fall between all records.",
+        r"In Phase 2 $\Phi_{12}, \Phi_{21}$ rise and $\Phi_{13}, \Phi_{23}$ fall, $\Phi = W_QW_K^\top$, between all records.",
         provenance="paper, Theorem 3.2",
         experiment=experiments.base,
         predict=1.0,
@@ -465,7 +465,7 @@ SWEEPS = (
         "phase_diagram",
         "where the sums of loss derivatives end, over n and L",
         experiments.cell,
-        {"length": (3, 4, 5, 6, 7, 8), "samples": (6, 12, 18, 24, 30, 36, 42, 48, 60, 72, 84, 96)},
+        {"length": (3, 4, 5, 6, 7, 8), "samples": tuple(range(6, 85, 6))},
         {"seeds": 4, "width": 64, "stop_loss": 1e-6},
     ),
     Sweep(
@@ -473,6 +473,6 @@ SWEEPS = (
         "the paper's own experiment, under both readings of its initialisation",
         experiments.paper_curves,
         {"reading": ("default", "he")},
-        {"seeds": 4, "epochs": 30_000, "count": 301},
+        {"seeds": 4, "epochs": 30_000, "count": 200},
     ),
 )

@@ -46,7 +46,8 @@ def train(
     r"""Train to a loss and record on the clock $\tau = |\omega(0)|^2t$.
 
     method: ``heun``, with steps of ``step`` on the clock of ``model.pace``, or ``descent`` with the learning rate
-    ``step``. records: ("log", first, last, count) or ("even", last, count) in tau, or ("steps", last, count) of descent.
+    ``step``. records: ("log", first, last, count) or ("even", last, count) in tau, or ("steps", last, count) of descent,
+    spaced evenly in the logarithm.
     frozen: $W_Q, W_K$ stay as they are drawn. test: samples of fresh data for ``accuracy``.
     Returns a run (see ``phases``), with ``tau_1``, ``tokens``, ``labels`` (S, n), ``accuracy``, ``test_loss`` (S,), ``status``.
     """
@@ -82,7 +83,9 @@ def schedule(records, step, clock):
     kind, *numbers = records
     runs.choice("records", kind, ("log", "even", "steps"))
     if kind == "steps":
-        return torch.linspace(0, numbers[0] * step, numbers[1], dtype=runs.DTYPE, device=clock.device)
+        last, count = numbers
+        steps = torch.logspace(0, math.log10(last), count, dtype=runs.DTYPE, device=clock.device).round().unique()
+        return torch.cat([steps.new_zeros(1), steps]) * step
     taus = flow.log_times(*numbers) if kind == "log" else torch.linspace(0, *numbers, dtype=runs.DTYPE)
     return taus.to(clock.device)[:, None] / clock
 
@@ -193,7 +196,7 @@ def orders(seeds, device, method="descent", steps=STEPS, time=2.0, optimiser=Non
     return {"error": torch.stack(errors), "steps": steps}
 
 
-def paper(seeds, device, reading="default", epochs=30_000, count=301, **settings):
+def paper(seeds, device, reading="default", epochs=30_000, count=200, **settings):
     r"""The paper's own experiment, with one reading of its word "Kaiming".
 
     reading: ``default``, what torch's linear layers do (uniform, variance 1/(3 fan-in)), or ``he``, normal of variance
@@ -251,7 +254,7 @@ large = base.but(scale=16.0, stop_loss=0.01, step=0.8)
 repeated = base.but(words=64, distinct=False)
 no_common = base.but(common=False, stop_loss=1e-5)
 presence = base.but(label="first", stop_loss=1e-5)
-stepped = Experiment(train, {"method": "descent", "step": 0.01, "records": ("steps", 400, 101), "stop_loss": 0.0})
+stepped = Experiment(train, {"method": "descent", "step": 0.01, "records": ("steps", 400, 200), "stop_loss": 0.0})
 paper_run = Experiment(paper, {"epochs": 1000, "count": 11})
 idle = Experiment(freezing)
 reduced_run = Experiment(reduction, {"samples": 12, "width": 64})

@@ -1,10 +1,11 @@
-r"""The Transformer of chapter 2: four trained matrices and fixed signs a, read at all queries, with a logistic loss.
+r"""The Transformer of chapter 2: four trained matrices and fixed signs, read at all queries, with a logistic loss.
 
-$F(X) = \mathbf 1^\top S X W_V W_O a$ with $S = \mathrm{softmax}(X W_Q W_K^\top X^\top/\sqrt k)$ row by row, and
-$\mathcal L = \frac1n\sum_i \log(1 + e^{-y_i F_i})$. $W_Q, W_K, W_V$ are (d, k), $W_O$ is (k, o); the paper's m, $m_1$ and
-W are k, o and $W_O^\top$, and its other weights are transposed. The output weights enter through the *readout*
-$\omega = W_O a$ alone, and $a^\top a = o$, so $(\omega, W_V, W_K, W_Q)$ with $\dot\omega = o\,W_V^\top z$ is closed: the
-fast model. Source: Yang, Kailkhura, Wang, Liang 2024, section 2 and appendix B; the reduction is derived in chapter 2.
+$F(X) = \mathbf 1^\top S X W_V W_O \xi$ with $S = \mathrm{softmax}(X W_Q W_K^\top X^\top/\sqrt k)$ row by row, and
+$\mathcal L = \frac1n\sum_i \log(1 + e^{-y_i F_i})$. $W_Q, W_K, W_V$ are (d, k), $W_O$ is (k, o), the signs $\xi$ are +-1;
+the paper's m, $m_1$, W, a are k, o, $W_O^\top$, $\xi$, and its other weights are transposed. The output weights enter
+through the *readout* $\omega = W_O\xi$ alone, and $\xi^\top\xi = o$, so $(\omega, W_V, W_K, W_Q)$ with
+$\dot\omega = o\,W_V^\top z$ is closed: the fast model. Source: Yang, Kailkhura, Wang, Liang 2024, section 2 and appendix B;
+the reduction is derived in chapter 2.
 """
 
 import math
@@ -42,13 +43,13 @@ def init(generators, words, width, neurons, inner, outer, law="normal"):
 
 
 def reduce(state):
-    r"""The exact reduction: $W_O$ and the signs are replaced by ``readout`` $\omega = W_O a$, (S, k)."""
+    r"""The exact reduction: $W_O$ and the signs are replaced by ``readout`` $\omega = W_O\xi$, (S, k)."""
     rest = {name: state[name] for name in ("W_Q", "W_K", "W_V")}
     return rest | {"readout": readout(state)}
 
 
 def readout(state):
-    r"""$\omega = W_O a$ of a full or a reduced state: (S, k)."""
+    r"""$\omega = W_O\xi$ of a full or a reduced state: (S, k)."""
     return state["readout"] if "readout" in state else (state["W_O"] @ state["signs"][:, :, None])[..., 0]
 
 
@@ -100,11 +101,11 @@ def attention(state, tokens):
 def field(tokens, labels, words, neurons, frozen=False, trained_signs=False):
     r"""The gradient field of the loss, for full and reduced states, by gathers and scatters. For ``flow.integrate``.
 
-    With $c_i = y_i/(n(1+e^{y_iF_i}))$ and $z = \sum_i c_i X_i^\top S_i^\top\mathbf 1$ (d,) the flow is
-    $\dot W_V = z\,\omega^\top$, $\dot W_O = W_V^\top z\,a^\top$, $\dot W_Q = M W_K$, $\dot W_K = M^\top W_Q$, where
-    $M = \sum_i X_i^\top P_i X_i/\sqrt k$ and $P_{lj} = c\,S_{lj}(\gamma_j - \sum_m S_{lm}\gamma_m)$.
+    With the pull $z = -G_\gamma = \frac1n\sum_i y_ig_i X_i^\top S_i^\top\mathbf 1$ (d,) on the token scores the flow is
+    $\dot W_V = z\,\omega^\top$, $\dot W_O = W_V^\top z\,\xi^\top$, $\dot W_Q = -G_\Phi W_K$, $\dot W_K = -G_\Phi^\top W_Q$, with
+    $G_\Phi = \sum_i X_i^\top G_{Z_i} X_i/\sqrt k$ and $-(G_Z)_{lj} = \frac1n yg\,S_{lj}(\gamma_j - \sum_m S_{lm}\gamma_m)$.
 
-    tokens: (S, n, L); labels: (S, n). frozen: $W_Q, W_K$ stay; trained_signs: a is trained too, which breaks the
+    tokens: (S, n, L); labels: (S, n). frozen: $W_Q, W_K$ stay; trained_signs: the signs are trained too, which breaks the
     reduction. Raises ValueError on wrong input.
     """
     runs.integer("words", words)

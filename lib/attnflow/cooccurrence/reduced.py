@@ -104,7 +104,7 @@ class Reduced:
 def attention_drive(solution, flow, width, inner, readout):
     r"""First-order change of the attention scores that the reduced flow drives, row = query: (K, 3, 3).
 
-    $\int 2\sigma_0^2 k\, M\,d\tau/|\omega(0)|^2$ with M of the model at uniform attention, for words 0, 1, 2; the
+    $-\int 2\sigma_0^2 k\,G_\Phi\,d\tau/|\omega(0)|^2$ with uniform attention, for words 0, 1, 2 and $\Phi = W_QW_K^\top$; the
     change is so small that it does not act back. solution: of ``flow.solve``; width k; inner $\sigma_0$; readout
     $|\omega(0)|^2$.
     """

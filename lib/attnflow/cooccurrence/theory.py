@@ -11,12 +11,12 @@ from attnflow import laws, runs, symbolic
 def gradient(length=3, d=3, k=2, o=2, complete=True):
     r"""Gradients of the four matrices for one sample, with the attention matrix S and $c = y/(1+e^{yF})$ as symbols.
 
-    With $\omega = W_Oa$, $z = X^\top S^\top\mathbf 1\,c$, $\gamma = XW_V\omega$ and
-    $P_{lj} = c\,S_{lj}(\gamma_j - \sum_m S_{lm}\gamma_m)/\sqrt k$: $\nabla_{W_V} = -z\omega^\top$,
-    $\nabla_{W_O} = -W_V^\top z a^\top$, $\nabla_{W_Q} = -X^\top PXW_K$, $\nabla_{W_K} = -X^\top P^\top XW_Q$. Without
-    ``complete`` the mean is left out of P, which is wrong. Returns (expressions, symbols): name -> sympy matrix.
+    With $\omega = W_O\xi$, $z = X^\top S^\top\mathbf 1\,c$, the scores $v = XW_V\omega$ of the tokens and
+    $-(G_Z)_{lj} = c\,S_{lj}(v_j - \sum_m S_{lm}v_m)$: $G_{W_V} = -z\omega^\top$, $G_{W_O} = -W_V^\top z\xi^\top$,
+    $G_{W_Q} = X^\top G_ZXW_K/\sqrt k$, $G_{W_K} = X^\top G_Z^\top XW_Q/\sqrt k$. Without ``complete`` the mean is left out
+    of $G_Z$, which is wrong. Returns (expressions, symbols): name -> sympy matrix.
     """
-    shapes = {"X": (length, d), "W_Q": (d, k), "W_K": (d, k), "W_V": (d, k), "W_O": (k, o), "a": (o, 1)}
+    shapes = {"X": (length, d), "W_Q": (d, k), "W_K": (d, k), "W_V": (d, k), "W_O": (k, o), "xi": (o, 1)}
     shapes |= {"S": (length, length), "c": (1, 1)}
     symbols = {name: symbolic.matrix(name, *shape) for name, shape in shapes.items()}
     tokens, query, key, value, out, signs, weights, force = (symbols[name] for name in shapes)
@@ -41,7 +41,7 @@ def agreement(points=5, seed=0, **options):
     def output(point):
         logits = point["X"] @ point["W_Q"] @ (point["X"] @ point["W_K"]).T / math.sqrt(shape["k"])
         weights = torch.softmax(logits, dim=1)
-        return weights, (weights @ point["X"] @ point["W_V"] @ point["W_O"] @ point["a"]).sum()
+        return weights, (weights @ point["X"] @ point["W_V"] @ point["W_O"] @ point["xi"]).sum()
 
     def loss(point):
         return torch.nn.functional.softplus(-point["y"][0] * output(point)[1])
@@ -51,7 +51,7 @@ def agreement(points=5, seed=0, **options):
         sizes |= dict.fromkeys(("W_Q", "W_K", "W_V"), (shape["d"], shape["k"]))
         point = {name: torch.randn(*size, generator=generator, dtype=runs.DTYPE) for name, size in sizes.items()}
         signs = torch.randint(2, (shape["o"] + 1, 1), generator=generator).to(runs.DTYPE) * 2 - 1
-        return point | {"a": signs[1:], "y": signs[0]}
+        return point | {"xi": signs[1:], "y": signs[0]}
 
     def intermediate(point):
         weights, total = output(point)
@@ -61,16 +61,16 @@ def agreement(points=5, seed=0, **options):
 
 
 def layer_flow(d=3, k=2, signs=(1, -1, 1)):
-    r"""The flow of all four matrices for any data and any loss of F: z (d,) and M (d, d) are free symbols.
+    r"""The flow of all four matrices for any data and any loss of F: z (d,) and $G_\Phi$ (d, d) are free symbols.
 
-    Every row of M sums to zero, because those of the attention matrix sum to one whatever the logits are.
-    Returns (W_Q, W_K, W_V, W_O, a, velocity).
+    Every row of $G_\Phi$ sums to zero, because those of the attention matrix sum to one whatever the logits are.
+    Returns (W_Q, W_K, W_V, W_O, xi, velocity).
     """
     query, key, value = (symbolic.matrix(name, d, k) for name in ("W_Q", "W_K", "W_V"))
     out, column = symbolic.matrix("W_O", k, len(signs)), sp.ImmutableMatrix(signs)
-    pull, free = symbolic.matrix("z", d, 1), symbolic.matrix("M", d, d)
+    pull, free = symbolic.matrix("z", d, 1), symbolic.matrix("G", d, d)
     drive = sp.Matrix(d, d, lambda i, j: free[i, j] if j < d - 1 else -sum(free[i, : d - 1]))
-    velocity = {query: drive * key, key: drive.T * query, value: pull * (out * column).T}
+    velocity = {query: -drive * key, key: -drive.T * query, value: pull * (out * column).T}
     return query, key, value, out, column, velocity | {out: value.T * pull * column.T}
 
 
