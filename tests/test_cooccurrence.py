@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from attnflow import flow, runs
-from attnflow.cooccurrence import balance, dual, experiments, model, phases, readings, reduced, task, theory
+from attnflow.cooccurrence import balance, dual, experiments, layers, model, phases, readings, reduced, task, theory
 from attnflow.cooccurrence.claims import SWEEPS
 from attnflow.cooccurrence.task import Task
 
@@ -66,8 +66,8 @@ def test_forward_and_attention_agree_with_the_loss():
 
 def test_reduction_is_exact_and_trained_signs_break_it():
     shape = {"samples": 12, "length": 4, "width": 6, "neurons": 4, "scale": 1.0, "steps": 100}
-    assert experiments.reduction((0, 1), "cpu", **shape)["gap"].max() < 1e-12
-    assert experiments.reduction((0, 1), "cpu", trained_signs=True, **shape)["gap"].min() > 1e-4
+    assert layers.reduction((0, 1), "cpu", **shape)["gap"].max() < 1e-12
+    assert layers.reduction((0, 1), "cpu", trained_signs=True, **shape)["gap"].min() > 1e-4
 
 
 def test_a_stack_of_16_is_16_single_runs():
@@ -153,6 +153,12 @@ def test_two_integrators_and_the_flow_of_scipy_agree():
     clocked = flow.integrate(field, state, step=0.02, times=[1.0], method="heun", speed=speed).state
     for name in exact:
         assert (clocked[name] - exact[name]).abs().max() < 1e-4, name
+
+
+def test_three_ways_to_one_answer():
+    found = layers.three_ways((0, 1), "cpu", scale=1e-4, width=32)
+    assert (found["scipy"] - found["reduced"]).abs().max() < 0.05 and found["scipy"].shape == (2,)
+    assert (found["scipy"] - found["descent"]).abs().max() < 2e-3
 
 
 def test_crossing_and_values_in_between():

@@ -67,6 +67,7 @@ from attnflow.cooccurrence import (
     dual,
     experiments,
     figures,
+    layers,
     model,
     phases,
     readings,
@@ -242,8 +243,8 @@ for one_hot in (True, False):
     )
 
 # %% mystnb={"image": {"alt": "Two log-log plots of drift against the step. With descent two balances fall along the dashed line of order 1 and two linear laws stay at rounding errors; the query sum stays high. With Adam both balances drift at every step."}}
-kept = experiments.law_drift(SEEDS, DEVICE)
-adam = experiments.law_drift.but(optimiser="adam")(SEEDS, DEVICE)
+kept = layers.law_drift(SEEDS, DEVICE)
+adam = layers.law_drift.but(optimiser="adam")(SEEDS, DEVICE)
 figures.drift_figure(kept, adam)
 plt.show()
 
@@ -318,7 +319,7 @@ sp.Matrix([first, second, fourth])
 
 # %%
 idle = balance.limit(active=False)
-idle["s_2"], idle["rho"]
+sp.Matrix([idle["s_2"], idle["rho"]])
 
 # %% [markdown]
 # This is a solution if class 4 has at least their margin; the numerator of the difference is the polynomial in {prf:ref}`thm-limit`. If it is
@@ -326,13 +327,14 @@ idle["s_2"], idle["rho"]
 
 # %%
 active = balance.limit(active=True)
-active["s_2"], active["s_4"], active["rho"]
+sp.Matrix([active["s_2"], active["s_4"], active["rho"]])
 
 # %% [markdown]
 # The lower end of the range, $\rho = 1$, is reached by the second form at
 
 # %%
-sp.solve(sp.Eq(active["rho"], 1), balance.SAMPLES)
+(edge,) = sp.solve(sp.Eq(active["rho"], 1), balance.SAMPLES)
+sp.factor(edge)
 
 # %% [markdown]
 # so at $n = 3(L+1)$, and with fewer samples balancing in the sense of {prf:ref}`thm-balancing` ends *outside* its range. The upper end is never
@@ -389,6 +391,20 @@ print(
 # * **Attention scores.** They do have the signs of {prf:ref}`thm-two-phases`, but look at the scale of the axis. They move *because* the token scores have
 #   moved: to first order $\dot\Phi \approx -2\sigma_0^2k\,G_\Phi$, which is the dashed line. The runs fall behind it late, when
 #   the growth of $\|\omega\|^2$, which the line neglects, shortens the time in $\tau$.
+
+# %% [markdown]
+# Three ways to one answer, on a small example with $n = 12$, $L = 4$ and $k = 64$: $\gamma_1$ at $\tau = 4$ from the reduced flow, from an adaptive method of
+# order 8 applied to all weights, and from descent; and the order at which descent and Heun's method approach the flow.
+
+# %%
+ways = layers.three_ways(SEEDS, runs.device(DEVICE))
+print("reduced flow:", show(ways["reduced"]))
+for name in ("scipy", "descent"):
+    print(f"{name}:", *map(show, ways[name].tolist()))
+for method in ("descent", "heun"):
+    record = layers.order_run.but(method=method)(SEEDS, DEVICE)
+    order = flow.observed_order(record["steps"], record["error"]).median()
+    print(f"observed order of {method}: {order:.2f}")
 
 # %%
 claim["boundary"]
@@ -456,12 +472,12 @@ again = experiments.paper_curves("cpu", "default", seeds=1, epochs=last, count=2
 same = abs(again["loss"][-1, 0] / stored["loss"][0][110, 0] - 1) < 1e-4
 print(f"first run recomputed to epoch {last}, equal to 1e-4:", bool(same))
 for reading, name in ((0, "default"), (1, "He")):
-    start, end = stored["loss"][reading][0], stored["loss"][reading][-1]
+    loss, ratio = stored["loss"][reading], stored["rho"][reading][-1]
+    start = f"{show(loss[0].min())} … {show(loss[0].max())}"
     print(
-        f"{name:8} loss {show(start.min())} … {show(start.max())} at the start,",
-        f"{show(end.max())} at most at the end,",
-        f"rho {show(stored['rho'][reading][-1].min())} … {show(stored['rho'][reading][-1].max())}",
+        f"{name:8} loss {start} at the start,", show(loss[-1].max()), "at the end"
     )
+    print(f"{'':8} rho {show(ratio.min())} … {show(ratio.max())} at the end")
 
 # %% [markdown]
 # **What it shows.** In the long run the scores move as {prf:ref}`thm-two-phases` says, under both readings, and the losses of single words lag behind.

@@ -5,14 +5,13 @@ import math
 import torch
 from torch.nn.functional import softplus
 
-from attnflow import flow, laws, runs
+from attnflow import flow, runs
 from attnflow.claims import Experiment
 from attnflow.cooccurrence import model, phases, task
 from attnflow.cooccurrence.task import Task
 
 UNEQUAL = (0.2, 0.3, 0.3, 0.2)
 RARE = (0.5, 0.35, 0.05, 0.1)
-STEPS = (0.04, 0.02, 0.01, 0.005)
 
 
 def problem(seeds, device, scale=0.1, readout=1.0, width=128, neurons=16, full=False, law="normal", stds=None, **data):
@@ -101,101 +100,6 @@ def freezing(seeds, device, tau=40.0, count=41, **settings):
     return {"loss": loss, "frozen_loss": frozen_loss, "gap": (frozen_loss / loss - 1).abs(), "runs": both}
 
 
-def reduction(seeds, device, steps=300, step=0.02, trained_signs=False, **settings):
-    """Descent of the full model and of its reduction, side by side. Returns ``gap`` (S,), over the largest entry."""
-    asked, tokens, labels, state, _ = problem(seeds, device, full=True, **settings)
-    neurons = state["signs"].shape[1]
-    fields = [model.field(tokens, labels, asked.size, neurons, trained_signs=flag) for flag in (trained_signs, False)]
-    times = [steps * step]
-    full, short = (
-        flow.integrate(field, start, step=step, times=times).state
-        for field, start in zip(fields, (state, model.reduce(state)), strict=True)
-    )
-    pairs = [(model.reduce(full)[name], short[name]) for name in short]
-    gaps = [(one - other).abs().flatten(1).amax(1) / other.abs().flatten(1).amax(1) for one, other in pairs]
-    return {"gap": torch.stack(gaps).amax(dim=0)}
-
-
-def balances(state):
-    """Every layer law of the chapter, and the terms that move. Returns name -> (S, ...)."""
-    query, key, value, out = (state[name] for name in ("W_Q", "W_K", "W_V", "W_O"))
-    along = (out @ state["signs"][:, :, None]) * state["signs"][:, None, :] / out.shape[2]
-    return {
-        "query-key": laws.imbalance(query, key),
-        "value-output": laws.imbalance(value, out.mT),
-        "key sum": key.sum(dim=1),
-        "query sum": query.sum(dim=1),
-        "off signs": out - along,
-    }
-
-
-def drifts(
-    seeds,
-    device,
-    steps=STEPS,
-    time=4.0,
-    optimiser=None,
-    trained_signs=False,
-    samples=12,
-    width=16,
-    neurons=8,
-    **settings,
-):
-    """Drift of every law along descent to one time, for several steps. Returns name -> (J, S), and ``steps``."""
-    settings |= {"samples": samples, "width": width, "neurons": neurons, "full": True}
-    asked, tokens, labels, start, _ = problem(seeds, device, **({"scale": 1.0} | settings))
-    field = model.field(tokens, labels, asked.size, neurons, trained_signs=trained_signs)
-    found = []
-    for step in steps:
-        if optimiser:
-            values, _ = flow.optimise(
-                field, start, optimiser=torch.optim.Adam, lr=step, steps=round(time / step), observe=balances, every=5
-            )
-        else:
-            values = flow.integrate(field, start, step=step, times=torch.linspace(0, time, 11), observe=balances).values
-        found.append({name: laws.drift(value) for name, value in values.items() if name != "loss"})
-    return {name: torch.stack([row[name] for row in found]) for name in found[0]} | {"steps": steps}
-
-
-def identity(seeds, device, step=0.1, steps=20, momentum=0.0, samples=12, width=16, neurons=8, **settings):
-    """The exact one-step identity of descent for both pairs of factors. Returns the larger residual, ``worst`` (S,)."""
-    settings |= {"samples": samples, "width": width, "neurons": neurons, "full": True}
-    asked, tokens, labels, state, _ = problem(seeds, device, **({"scale": 1.0} | settings))
-    field = model.field(tokens, labels, asked.size, neurons)
-    velocity = {name: torch.zeros_like(value) for name, value in state.items()}
-    size, worst = torch.full((len(seeds),), step, dtype=runs.DTYPE, device=device), torch.zeros(len(seeds))
-
-    def pairs(tensors):
-        return (tensors["W_Q"], tensors["W_K"]), (tensors["W_V"], tensors["W_O"].mT)
-
-    for _ in range(steps):
-        gradient = field(state)[1]
-        velocity = {name: momentum * velocity[name] + gradient[name] for name in state}
-        after = flow.move(state, velocity, size)
-        for before, new, slope in zip(pairs(state), pairs(after), pairs(gradient), strict=True):
-            worst = torch.maximum(worst, laws.step_identity(before, new, slope, step).cpu())
-        state = after
-    return {"worst": worst}
-
-
-def orders(seeds, device, method="descent", steps=STEPS, time=2.0, optimiser=None, samples=12, width=8, **settings):
-    """Distance to an accurate solution of the flow at one time. Returns ``error`` (J, S), relative, and ``steps``."""
-    settings |= {"samples": samples, "width": width}
-    asked, tokens, labels, start, _ = problem(seeds, device, **({"scale": 1.0} | settings))
-    field = model.field(tokens, labels, asked.size, 16)
-    exact = {name: value[-1].to(device) for name, value in flow.reference(field, start, [0.0, time]).items()}
-    errors = []
-    for step in steps:
-        if optimiser:
-            chosen = torch.optim.Adam
-            _, state = flow.optimise(field, start, optimiser=chosen, lr=step, steps=round(time / step), every=1000)
-        else:
-            state = flow.integrate(field, start, step=step, times=[time], method=method).state
-        gap = sum((state[name] - exact[name]).square().flatten(1).sum(dim=1) for name in exact)
-        errors.append((gap / sum(value.square().flatten(1).sum(dim=1) for value in exact.values())).sqrt())
-    return {"error": torch.stack(errors), "steps": steps}
-
-
 def paper(seeds, device, reading="default", epochs=30_000, count=200, **settings):
     r"""The paper's own experiment, with one reading of its word "Kaiming".
 
@@ -257,7 +161,3 @@ presence = base.but(label="first", stop_loss=1e-5)
 stepped = Experiment(train, {"method": "descent", "step": 0.01, "records": ("steps", 400, 200), "stop_loss": 0.0})
 paper_run = Experiment(paper, {"epochs": 1000, "count": 11})
 idle = Experiment(freezing)
-reduced_run = Experiment(reduction, {"samples": 12, "width": 64})
-law_drift = Experiment(drifts)
-one_step = Experiment(identity)
-order_run = Experiment(orders)
