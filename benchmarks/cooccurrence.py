@@ -4,7 +4,7 @@
 
 32 runs with n = 60, L = 5, d = 163, k = 128, o = 16 in float64. Both take the same steps of descent; the printed difference
 says that they do the same. Times are medians over steps, per run and step, with one thread. On a shared machine of two
-cores it printed 4.03 ms and 1.02 ms, ratio 4.0; over six runs the ratio was 3.9 to 7.2.
+busy cores three runs printed the ratios 4.9, 4.0 (4.03 ms and 1.02 ms) and 7.2.
 """
 
 import math
