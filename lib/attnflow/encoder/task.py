@@ -16,14 +16,15 @@ def gaussian(generators, samples, length, d, std=1.0):
 def pairs(generators, samples, length, d, std=1.0):
     r"""Pairs of samples with the same token mean and opposite labels $\pm 1$.
 
-    The second sample of a pair is the first one reflected at its own token mean, $x_i \to 2\bar x - x_i$, so no function of
-    the token mean tells them apart. Returns X (S, n, L, d) and y (S, n). Raises ValueError when n is odd.
+    Both are drawn alone, then the second is shifted to the mean of the first, so no function of the token mean tells them
+    apart. Returns X (S, n, L, d) and y (S, n). Raises ValueError when n is odd.
     """
     runs.check("samples", samples, "an even number of at least 2", samples % 2 == 0 and samples >= 2)
-    half, _ = gaussian(generators, samples // 2, length, d, std)
-    mirrored = 2 * half.mean(dim=2, keepdim=True) - half
+    first, _ = gaussian(generators, samples // 2, length, d, std)
+    second, _ = gaussian(generators, samples // 2, length, d, std)
+    second = second - second.mean(dim=2, keepdim=True) + first.mean(dim=2, keepdim=True)
     signs = torch.tensor([1.0, -1.0], dtype=runs.DTYPE).expand(len(generators), samples // 2, 2)
-    return torch.stack([half, mirrored], dim=2).flatten(1, 2), signs.reshape(len(generators), samples)
+    return torch.stack([first, second], dim=2).flatten(1, 2), signs.reshape(len(generators), samples)
 
 
 def digits(generators, samples, classes=(3, 8), std=1.0):
