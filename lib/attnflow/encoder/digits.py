@@ -1,29 +1,9 @@
-"""Real data for chapter 3: the encoder on two handwritten digits, and a small vision Transformer on all ten."""
+"""The small vision Transformer of chapter 3 on handwritten digits, under both scalings."""
 
 import torch
 
-from attnflow import data, flow, ntk, runs, vit
+from attnflow import data, flow, runs, vit
 from attnflow.claims import Experiment
-from attnflow.encoder import kernel, model, task
-
-
-def two_digits(seeds, device, width=512, samples=24, steps=300, **settings):
-    r"""The encoder on images of 3 and 8: its losses, and those that the kernel at the start predicts.
-
-    Step 1 over $\mu_{\max}(K_0)$. Returns ``loss`` and ``predicted`` (K, S), ``step``, ``start`` and ``end`` kernels.
-    """
-    net = model.Encoder(d=4, width=width, **settings)
-    inputs, labels = task.digits(runs.streams(seeds), samples, std=net.token_std)
-    state = runs.to(model.init(runs.streams(seeds, replica=width), net), device)
-    inputs, labels = inputs.to(device), labels.to(device)
-    first = kernel.empirical(state, inputs, net)
-    step = 1 / torch.linalg.eigvalsh(first)[:, -1]
-    residual = model.forward(state, inputs, net) - labels
-    times = step * torch.arange(steps + 1, dtype=runs.DTYPE, device=device)[:, None]
-    record = flow.integrate(model.field(inputs, labels, net), state, step=step, times=times)
-    last = kernel.empirical(record.state, inputs, net)
-    predicted = ntk.linear_losses(first, residual, step, steps)
-    return {"loss": record.values["loss"], "predicted": predicted, "step": step, "start": first, "end": last}
 
 
 def vision(seeds, device, width=32, scaling=0.5, train=300, test=300, steps=200, step=0.2, every=20, **options):
@@ -50,5 +30,4 @@ def vision(seeds, device, width=32, scaling=0.5, train=300, test=300, steps=200,
     return record.values | {"steps": torch.arange(0, steps + 1, every)[: len(record.times)]}
 
 
-two_digits_run = Experiment(two_digits)
 vision_run = Experiment(vision)

@@ -10,14 +10,15 @@ from attnflow.encoder.model import Encoder
 STEPS = (0.008, 0.004, 0.002, 0.001)
 
 
-def problem(seeds, device, samples=12, length=4, data="gaussian", **options):
+def problem(seeds, device, samples=12, length=4, data="gaussian", std=None, **options):
     """Data and initial weights, fresh for every seed. Returns (net, inputs, labels, state).
 
-    The data depend on the seed alone; the weights are drawn anew at every width.
+    The data depend on the seed alone; the weights are drawn anew at every width. std: size of a token entry, by default
+    the one that makes logits of order one at scaling 1/2.
     """
     net = Encoder(**options)
     runs.choice("data", data, tuple(task.TASKS))
-    inputs, labels = task.TASKS[data](runs.streams(seeds), samples, length, net.d, std=net.token_std)
+    inputs, labels = task.TASKS[data](runs.streams(seeds), samples, length, net.d, std=std or net.token_std)
     state = model.init(runs.streams(seeds, replica=net.width), net)
     return net, inputs.to(device), labels.to(device), runs.to(state, device)
 
@@ -29,9 +30,8 @@ def balances(state, rates=None):
     found = {
         "query-key": laws.imbalance(query, key),
         "neuron": laws.neuron_imbalance(value, out),
-        "plain": laws.neuron_imbalance(state["W_V"], state["W_O"]),
-        "query alone": query.mT @ query,
-        "neuron alone": value.square().sum(dim=1),
+        "neuron, plain": laws.neuron_imbalance(state["W_V"], state["W_O"]),
+        "query-key, plain": laws.imbalance(state["W_Q"], state["W_K"]),
     }
     if "W_H" in state:
         found["value-hidden"] = laws.imbalance(value, state["W_H"].mT)
@@ -203,7 +203,7 @@ hidden_drift = Experiment(drifts, {"hidden": True})
 rated_drift = Experiment(drifts, {"rates": (("W_O", 3.0), ("W_V", 0.5), ("W_Q", 2.0))})
 one_step = Experiment(identity)
 same_losses = Experiment(equivalence)
-wide_run = Experiment(trained, {"init": "ntk", "scaling": 1.0, "width": 1024, "steps": 260})
+wide_run = Experiment(trained, {"init": "ntk", "scaling": 1.0, "width": 2048, "steps": 260})
 watched_run = Experiment(trained, {"width": 128, "steps": 300, "unit": 0.5, "watch": True, "every": 10})
 moved = Experiment(moves)
 race_run = Experiment(race)

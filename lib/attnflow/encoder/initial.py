@@ -26,21 +26,27 @@ def deficit(state, inputs, net):
     return 1 - entropy.mean(dim=(1, 2)) / math.log(inputs.shape[2])
 
 
-def entropies(seeds, device, widths=WIDTHS, copies=8, **settings):
-    """Entropy deficit of the attention at the start, over widths, averaged over ``copies`` draws. ``deficit`` (W, S)."""
-    rows = []
+def entropies(seeds, device, scalings=(0.6, 0.75, 1.0, 1.25), widths=WIDTHS, copies=8, **settings):
+    r"""Entropy deficit of the attention at the start, mean over ``copies`` draws: ``deficit`` is scaling -> (W, S).
+
+    The same weights serve all scalings, which only multiply the logits. With ``widths`` and ``length``.
+    """
+    found = {scaling: [] for scaling in scalings}
     for width in widths:
-        net, inputs, _, state = problem(replicas(seeds, copies), device, width=width, **settings)
-        rows.append(deficit(state, inputs, net).reshape(len(seeds), copies).mean(dim=1))
-    return {"deficit": torch.stack(rows), "widths": widths}
+        _, inputs, _, state = problem(replicas(seeds, copies), device, width=width, **settings)
+        for scaling, rows in found.items():
+            net = model.Encoder(d=inputs.shape[-1], width=width, scaling=scaling)
+            rows.append(deficit(state, inputs, net).reshape(len(seeds), copies).mean(dim=1))
+    tables = {scaling: torch.stack(rows) for scaling, rows in found.items()}
+    return {"deficit": tables, "widths": widths, "length": inputs.shape[2]}
 
 
 def limits(seeds, device, widths=WIDTHS, copies=8, samples=8, init="ntk", **settings):
     """Distance of the kernel at the start to its limits, over widths, as geometric mean over ``copies`` draws.
 
     init: ``ntk`` or ``lecun``. Returns ``error`` (to the closed form for uniform attention, of the whole kernel), ``conditional`` (to the closed form
-    given the attention, of the blocks of W_O and W_V), ``share`` (trace of the block of W_Q, W_K over that of the
-    kernel) and ``spread`` (standard deviation over draws of the kernel's trace, over its mean): (W, S) each; ``widths``.
+    given the attention, of the blocks of W_O and W_V) and ``share`` (trace of the block of W_Q, W_K over that of the
+    kernel): (W, S) each; ``widths``.
     """
     runs.choice("init", init, ("ntk", "lecun"))
     rows = []
@@ -54,14 +60,10 @@ def limits(seeds, device, widths=WIDTHS, copies=8, samples=8, init="ntk", **sett
             whole, wanted = whole / width, kernel.lecun_limit(inputs) * (2 if init == "he" else 1) ** 1
         given = kernel.given_attention(model.attention(state, inputs, net), inputs)
         traces = {name: value.diagonal(dim1=1, dim2=2).sum(dim=1) for name, value in blocks.items()}
-        trace = sum(traces.values()) / wanted.diagonal(dim1=1, dim2=2).sum(dim=1)
         row = {"error": ntk.distance(whole, wanted)}
         row["conditional"] = ntk.distance(blocks["W_O"] + blocks["W_V"], given)
         row["share"] = traces["W_Q W_K"] / sum(traces.values())
-        row = {name: mean_of(copies, value) for name, value in row.items()}
-        trace = trace.reshape(len(seeds), copies)
-        row["spread"] = trace.std(dim=1) / trace.mean(dim=1)
-        rows.append(row)
+        rows.append({name: mean_of(copies, value) for name, value in row.items()})
     return {name: torch.stack([row[name] for row in rows]) for name in rows[0]} | {"widths": widths}
 
 
@@ -69,7 +71,7 @@ def forecast(seeds, device, width=1024, samples=8, steps=60, scaling=1.0, copies
     r"""Losses of descent, and losses predicted from the closed form of the limiting kernel alone.
 
     Step 1 over the largest eigenvalue of $K_\infty$. Returns ``loss`` and ``predicted`` (K, S copies), over the first loss,
-    and ``gap`` (S,), their largest distance over time, averaged over ``copies`` draws.
+    and ``gap`` (S,), their largest distance over time, as geometric mean over ``copies`` draws.
     """
     options = settings | {"width": width, "samples": samples, "init": "ntk", "scaling": scaling}
     net, inputs, labels, state = problem(replicas(seeds, copies), device, **options)
@@ -81,43 +83,48 @@ def forecast(seeds, device, width=1024, samples=8, steps=60, scaling=1.0, copies
     losses = flow.integrate(model.field(inputs, labels, net), state, step=step, times=times).values["loss"]
     full = torch.full_like(predicted, torch.inf)
     full[: len(losses)] = losses
-    gap = ((full - predicted) / predicted[0]).abs().amax(dim=0).reshape(-1, copies).mean(dim=1)
+    gap = mean_of(copies, ((full - predicted) / predicted[0]).abs().amax(dim=0))
     return {"loss": full / predicted[0], "predicted": predicted / predicted[0], "gap": gap}
 
 
-def conditioning(seeds, device, widths=(128, 512, 2048), samples=8, data="pairs", steps=300, train=True, **settings):
+def conditioning(seeds, device, widths=(128, 512, 2048), samples=8, data="pairs", steps=300, copies=1, **settings):
     r"""Mean-matched pairs: least over largest eigenvalue of $K_0$, and the share of the loss left after training.
 
-    Descent with 1 over the largest eigenvalue. Returns ``ratio``, ``left`` (W, S) and ``widths``.
+    Descent with 1 over the largest eigenvalue, none where ``steps`` is 0. Returns ``ratio`` and ``left`` (W, S), geometric
+    means over ``copies`` draws, and ``widths``.
     """
     rows = []
     for width in widths:
-        net, inputs, labels, state = problem(seeds, device, width=width, samples=samples, data=data, **settings)
+        options = settings | {"width": width, "samples": samples, "data": data}
+        net, inputs, labels, state = problem(replicas(seeds, copies), device, **options)
         values = torch.linalg.eigvalsh(kernel.empirical(state, inputs, net))
-        row = {"ratio": values[:, 0] / values[:, -1]}
-        if train:
+        row = {"ratio": mean_of(copies, values[:, 0] / values[:, -1])}
+        if steps:
             step = 1 / values[:, -1]
             field = model.field(inputs, labels, net)
             record = flow.integrate(field, state, step=step, times=(steps * step)[None])
-            row["left"] = record.loss / field(state)[0]
+            row["left"] = mean_of(copies, record.loss / field(state)[0])
         rows.append(row)
     return {name: torch.stack([row[name] for row in rows]) for name in rows[0]} | {"widths": widths}
 
 
-def met(seeds, device, widths=(1024, 4096, 16384), samples=8, d=16, residual=None, **settings):
+def met(seeds, device, widths=(1024, 4096, 16384), samples=8, residual=None, copies=1, init="lecun", scaling=0.5, **more):
     """Left over right side of the theorem's conditions at the start, over widths. residual: labels within this of f.
 
-    Returns name -> (W, S), ``worst`` the smallest of them, ``widths``.
+    Returns name -> (W, S), geometric means over ``copies`` draws, ``worst`` the smallest condition; ``widths``, ``init``
+    and ``scaling``.
     """
     rows = []
     for width in widths:
-        net, inputs, labels, state = problem(seeds, device, width=width, samples=samples, d=d, **settings)
+        options = more | {"width": width, "samples": samples, "init": init, "scaling": scaling}
+        net, inputs, labels, state = problem(replicas(seeds, copies), device, **options)
         if residual is not None:
             labels = model.forward(state, inputs, net) + residual * labels
         row = bounds.conditions(state, inputs, labels, net)
         row["worst"] = torch.stack([value for name, value in row.items() if name != "alpha"]).amin(dim=0)
-        rows.append(row)
-    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]} | {"widths": widths}
+        rows.append({name: mean_of(copies, value) for name, value in row.items()})
+    found = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+    return found | {"widths": widths, "init": init, "scaling": scaling}
 
 
 def first_width(widths, ratios):
@@ -128,18 +135,8 @@ def first_width(widths, ratios):
     return torch.where(slope > 0, crossing, torch.inf)
 
 
-def needed(seeds, device, counts=(4, 8, 16, 32), condition="B", **settings):
-    """Extrapolated width from which one condition holds, for several sample counts. ``width`` (C, S), ``counts``."""
-    found = []
-    for samples in counts:
-        record = met(seeds, device, samples=samples, **settings)
-        found.append(first_width(record["widths"], record[condition]))
-    return {"width": torch.stack(found), "counts": counts}
-
-
 entropy_run = Experiment(entropies)
 limit_run = Experiment(limits)
 forecast_run = Experiment(forecast)
 pairs_run = Experiment(conditioning)
 conditions_run = Experiment(met)
-needed_run = Experiment(needed)

@@ -27,12 +27,13 @@ def pairs(generators, samples, length, d, std=1.0):
     return torch.stack([first, second], dim=2).flatten(1, 2), signs.reshape(len(generators), samples)
 
 
-def digits(generators, samples, classes=(3, 8), std=1.0):
+def digits(generators, samples, length=16, d=4, std=1.0, classes=(3, 8)):
     r"""Handwritten digits of two classes with labels $\pm 1$: 16 patches of 2 x 2 pixels, each pixel shifted to mean 0.
 
-    Tokens are scaled to a mean square of $\mathrm{std}^2$ an entry. Returns X (S, n, 16, 4) and y (S, n). Raises
-    ImportError where scikit-learn is absent.
+    Tokens are scaled to a mean square of $\mathrm{std}^2$ an entry. Returns X (S, n, 16, 4) and y (S, n). Raises ValueError
+    for another length or d, ImportError where scikit-learn is absent.
     """
+    runs.check("length, d", (length, d), "(16, 4), the patches of a digit", (length, d) == (16, 4))
     tokens, labels = data.digits(patch=2)
     first, second = (torch.nonzero(labels == each)[:, 0] for each in classes)
     pool = torch.cat([first, second])
@@ -44,4 +45,4 @@ def digits(generators, samples, classes=(3, 8), std=1.0):
     return centred[chosen], signs[chosen]
 
 
-TASKS = {"gaussian": gaussian, "pairs": pairs}
+TASKS = {"gaussian": gaussian, "pairs": pairs, "digits": digits}
