@@ -98,7 +98,9 @@ def field(inputs, labels, net):
     """
     runs.tensor("tokens", inputs, (None, None, net.tokens, net.size))
     runs.tensor("labels", labels, tuple(inputs.shape[:2]))
-    runs.check("labels", int(labels.max()), f"below {net.classes}", bool((labels >= 0).all() & (labels < net.classes).all()))
+    runs.check(
+        "labels", int(labels.max()), f"below {net.classes}", bool((labels >= 0).all() & (labels < net.classes).all())
+    )
 
     def gradient(state):
         leaves = {name: value.detach().requires_grad_() for name, value in state.items()}

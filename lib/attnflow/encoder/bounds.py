@@ -33,7 +33,7 @@ def scales(inputs, net):
 
 
 def block_bounds(bars, rho, largest, net):
-    r"""Lipschitz factors of the loss's gradient: $\|\nabla_A \mathcal L\| \le \mathrm{factor}_A\sqrt{2\mathcal L}$. name -> (S,)."""
+    r"""Factors of the gradient bounds $\|\nabla_A \mathcal L\| \le \mathrm{factor}_A\sqrt{2\mathcal L}$: name -> (S,)."""
     through = rho * net.tau_0 * largest**2 * bars["W_V"] * bars["W_O"]
     return {
         "W_O": rho * bars["W_V"],

@@ -44,9 +44,9 @@ def entropies(seeds, device, scalings=(0.6, 0.75, 1.0, 1.25), widths=WIDTHS, cop
 def limits(seeds, device, widths=WIDTHS, copies=8, samples=8, init="ntk", **settings):
     """Distance of the kernel at the start to its limits, over widths, as geometric mean over ``copies`` draws.
 
-    init: ``ntk`` or ``lecun``. Returns ``error`` (to the closed form for uniform attention, of the whole kernel), ``conditional`` (to the closed form
-    given the attention, of the blocks of W_O and W_V) and ``share`` (trace of the block of W_Q, W_K over that of the
-    kernel): (W, S) each; ``widths``.
+    init: ``ntk`` or ``lecun``. Returns ``error``, to the closed form of uniform attention, of the whole kernel;
+    ``conditional``, to the closed form given the attention, of the blocks of W_O and W_V; ``share``, the trace of the
+    block of W_Q, W_K over that of the kernel: (W, S) each; ``widths``.
     """
     runs.choice("init", init, ("ntk", "lecun"))
     rows = []
@@ -108,7 +108,9 @@ def conditioning(seeds, device, widths=(128, 512, 2048), samples=8, data="pairs"
     return {name: torch.stack([row[name] for row in rows]) for name in rows[0]} | {"widths": widths}
 
 
-def met(seeds, device, widths=(1024, 4096, 16384), samples=8, residual=None, copies=1, init="lecun", scaling=0.5, **more):
+def met(
+    seeds, device, widths=(1024, 4096, 16384), samples=8, residual=None, copies=1, init="lecun", scaling=0.5, **more
+):
     """Left over right side of the theorem's conditions at the start, over widths. residual: labels within this of f.
 
     Returns name -> (W, S), geometric means over ``copies`` draws, ``worst`` the smallest condition; ``widths``, ``init``

@@ -17,14 +17,14 @@ def blocks(state, inputs, net):
     values = mixed @ state["W_V"]
     active = torch.relu(values @ state["W_H"] if net.hidden else values)
     scale = net.tau_1 / length
-    slopes = (active > 0).to(active.dtype) * (scale * out)
+    slopes = active.sign() * (scale * out)
     kernels = {"W_O": ntk.features(scale * active.unflatten(1, (-1, length)).sum(dim=2))}
     if net.hidden:
         kernels["W_H"] = ntk.rank_one(values, slopes, samples)
         slopes = slopes @ state["W_H"].mT
     kernels["W_V"] = ntk.rank_one(mixed, slopes, samples)
     d_mixed = (slopes @ state["W_V"].mT).unflatten(1, (-1, length))
-    forces = model.through_logits(d_mixed, inputs, weights, net)
+    forces = inputs.mT @ model.through_logits(d_mixed, inputs, weights, net)
     return kernels | {"W_Q W_K": ntk.factors(forces, state["W_Q"], state["W_K"])}
 
 

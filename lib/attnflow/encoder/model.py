@@ -119,12 +119,12 @@ def field(inputs, labels, net):
         out, weights = state["W_O"], attention(state, inputs, net)
         mixed = (weights @ inputs).flatten(1, 2)
         values = mixed @ state["W_V"]
-        active = torch.relu(values @ state["W_H"] if net.hidden else values)
+        active = (values @ state["W_H"] if net.hidden else values).relu_()
         summed = active.unflatten(1, (-1, length)).sum(dim=2)
         residual = scale * (summed @ out)[:, :, 0] - labels
         error = scale * residual.repeat_interleave(length, dim=1)[:, :, None]
         # W_O only scales the columns of the mask, so it is applied after the products over positions.
-        mask = (active > 0).to(active.dtype)
+        mask = active.sign()
         slopes = {"W_O": scale * summed.mT @ residual[:, :, None]}
         if net.hidden:
             back = state["W_H"] * out.mT
@@ -134,7 +134,8 @@ def field(inputs, labels, net):
         else:
             slopes["W_V"] = ((error * mixed).mT @ mask) * out.mT
             d_mixed = mask @ (state["W_V"] * out.mT).mT
-        force = through_logits((error * d_mixed).unflatten(1, (-1, length)), inputs, weights, net).sum(dim=1)
+        moved = through_logits((error * d_mixed).view_as(inputs), inputs, weights, net)
+        force = inputs.flatten(1, 2).mT @ moved.flatten(1, 2)
         slopes["W_Q"], slopes["W_K"] = force @ state["W_K"], force.mT @ state["W_Q"]
         return residual.square().sum(dim=1) / 2, {name: slopes[name] for name in state}
 
@@ -142,10 +143,13 @@ def field(inputs, labels, net):
 
 
 def through_logits(d_mixed, inputs, weights, net):
-    r"""Slope by $M = W_Q W_K^\top$, sample by sample, from the slope by the mixed tokens, (S, n, L, d). (S, n, d, d)."""
+    r"""The slope by $M = W_Q W_K^\top$ of a sample is $X^\top$ times this, from the slope by its mixed tokens.
+
+    d_mixed, inputs: (S, n, L, d); weights: (S, n, L, L). Returns $\tau_0 P X$ with the slope P by the logits, (S, n, L, d).
+    """
     d_weights = weights * (d_mixed @ inputs.mT)
     d_logits = d_weights - weights * d_weights.sum(dim=-1, keepdim=True)
-    return net.tau_0 * inputs.mT @ (d_logits @ inputs)
+    return net.tau_0 * (d_logits @ inputs)
 
 
 def at_rates(flow_field, rates):

@@ -114,8 +114,8 @@ def left(record):
 
 
 def highest(record):
-    """Reading: the largest loss of the run over its first, (S,)."""
-    return (record["loss"] / record["loss"][0]).nan_to_num(torch.inf).amax(dim=0)
+    """Reading: the largest loss after the start over the first, (S,)."""
+    return (record["loss"][1:] / record["loss"][0]).nan_to_num(torch.inf).amax(dim=0)
 
 
 def flattening(record):

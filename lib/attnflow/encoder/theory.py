@@ -139,7 +139,7 @@ def limit_series(order=6):
 
 
 def entropy_deficit_ratio(length=3):
-    r"""Leading coefficient of $\log L - H(\mathrm{softmax}(\varepsilon z))$ over $\varepsilon^2\mathrm{Var}(z)/2$: 1, by sympy."""
+    r"""Leading coefficient of $\log L - H(\mathrm{softmax}(\varepsilon z))$ over $\varepsilon^2\mathrm{Var}(z)/2$: it is 1."""
     logits = sp.symbols(f"z1:{length + 1}", real=True)
     size = sp.Symbol("epsilon", real=True)
     total = sum(sp.exp(size * logit) for logit in logits)
