@@ -55,14 +55,15 @@ class Module(torch.nn.Module):
         super().__init__()
         self.net = net
         for name, value in state.items():
-            self.register_parameter(name, torch.nn.Parameter(value.clone()))
+            layer = torch.nn.Linear(*value.shape, bias=False, dtype=value.dtype)
+            layer.weight.data.copy_(value.T)
+            setattr(self, name, layer)
 
     def forward(self, inputs):
         """Outputs f. inputs: (n, L, d). Returns (n,)."""
-        queries, keys = inputs @ self.W_Q, inputs @ self.W_K
-        attention = torch.softmax(self.net.tau_0 * queries @ keys.mT, dim=-1)
-        hidden = torch.relu(attention @ (inputs @ self.W_V)).mean(dim=1)
-        return self.net.tau_1 * (hidden @ self.W_O)[:, 0]
+        attention = torch.softmax(self.net.tau_0 * self.W_Q(inputs) @ self.W_K(inputs).mT, dim=-1)
+        hidden = torch.relu(attention @ self.W_V(inputs)).mean(dim=1)
+        return self.net.tau_1 * self.W_O(hidden)[:, 0]
 
 
 def looped(state, inputs, labels, net):
@@ -75,7 +76,7 @@ def looped(state, inputs, labels, net):
             optimiser.zero_grad()
             ((module(inputs[run]) - labels[run]).square().sum() / 2).backward()
             optimiser.step()
-        ends.append({name: value.detach() for name, value in module.named_parameters()})
+        ends.append({name: getattr(module, name).weight.detach().T for name in state})
     return {name: torch.stack([end[name] for end in ends]) for name in state}
 
 

@@ -13,7 +13,7 @@ def blocks(state, inputs, net):
     """
     samples, length = inputs.shape[1:3]
     weights, out = model.attention(state, inputs, net), state["W_O"].mT
-    mixed = (weights @ inputs).flatten(1, 2)
+    mixed = model.mix(weights, inputs).flatten(1, 2)
     values = mixed @ state["W_V"]
     active = torch.relu(values @ state["W_H"] if net.hidden else values)
     scale = net.tau_1 / length
@@ -50,7 +50,7 @@ def given_attention(weights, inputs):
     inputs: (S, n, L, d). Returns (S, n, n).
     """
     samples, length = inputs.shape[1:3]
-    mixed = (weights @ inputs).flatten(1, 2)
+    mixed = model.mix(weights, inputs).flatten(1, 2)
     zeroth, first = ntk.arc_cosine(mixed, mixed)
     whole = first + zeroth * (mixed @ mixed.mT)
     return whole.reshape(-1, samples, length, samples, length).mean(dim=(2, 4))

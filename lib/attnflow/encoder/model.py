@@ -14,6 +14,7 @@ import torch
 from attnflow import runs
 
 INITS = ("lecun", "he", "ntk")
+SHORT = 64  # samples of at most so many entries are mixed by broadcasting: a batched matmul has a fixed cost a matrix
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,17 @@ def logits(state, inputs, net):
 
 def attention(state, inputs, net):
     """Attention matrix S, row = query. Returns (S, n, L, L)."""
-    return torch.softmax(logits(state, inputs, net), dim=-1)
+    scores = logits(state, inputs, net)
+    # torch's softmax has a fixed cost a row, which counts when the rows are short.
+    weights = (scores - scores.amax(dim=-1, keepdim=True)).exp()
+    return weights / weights.sum(dim=-1, keepdim=True)
+
+
+def mix(weights, tokens):
+    """Weighted sums of tokens, $S X$. weights: (S, n, L, L), tokens: (S, n, L, d). Returns (S, n, L, d)."""
+    if tokens.shape[2] * tokens.shape[3] > SHORT:
+        return weights @ tokens
+    return (weights[..., None] * tokens[:, :, None]).sum(dim=3)
 
 
 def neurons(state, mixed):
@@ -91,7 +102,7 @@ def neurons(state, mixed):
 
 def features(state, inputs, net):
     r"""The features before the output vector, $\Phi = \tau_1\,\mathrm{mean}_i\,\mathrm{relu}(\tilde x_i W_V)$. (S, n, k)."""
-    mixed = attention(state, inputs, net) @ inputs
+    mixed = mix(attention(state, inputs, net), inputs)
     length = inputs.shape[2]
     return net.tau_1 * torch.relu(neurons(state, mixed.flatten(1, 2))).unflatten(1, (-1, length)).mean(dim=2)
 
@@ -117,14 +128,15 @@ def field(inputs, labels, net):
 
     def gradient(state):
         out, weights = state["W_O"], attention(state, inputs, net)
-        mixed = (weights @ inputs).flatten(1, 2)
+        mixed = mix(weights, inputs).flatten(1, 2)
         values = mixed @ state["W_V"]
         active = (values @ state["W_H"] if net.hidden else values).relu_()
         summed = active.unflatten(1, (-1, length)).sum(dim=2)
         residual = scale * (summed @ out)[:, :, 0] - labels
         error = scale * residual.repeat_interleave(length, dim=1)[:, :, None]
-        # W_O only scales the columns of the mask, so it is applied after the products over positions.
-        mask = active.sign()
+        # W_O only scales the columns of the mask, so it is applied after the products over positions. The mask takes the
+        # place of the activations: fresh memory costs more than the sign.
+        mask = active.sign_()
         slopes = {"W_O": scale * summed.mT @ residual[:, :, None]}
         if net.hidden:
             back = state["W_H"] * out.mT
@@ -149,7 +161,7 @@ def through_logits(d_mixed, inputs, weights, net):
     """
     d_weights = weights * (d_mixed @ inputs.mT)
     d_logits = d_weights - weights * d_weights.sum(dim=-1, keepdim=True)
-    return net.tau_0 * (d_logits @ inputs)
+    return net.tau_0 * mix(d_logits, inputs)
 
 
 def at_rates(flow_field, rates):
