@@ -5,6 +5,7 @@ import torch
 from attnflow.claims import Above, Below, Between, Claim, Control, Exactly, Near
 from attnflow.encoder import bounds, counting, experiments, initial, readings, theory
 from attnflow.encoder.digits import vision_run
+from attnflow.encoder.sweeps import SWEEPS
 
 CHAPTER = "encoder"
 PAPER = ("wu2023encoder",)
@@ -549,3 +550,4 @@ PHASES = (
 )
 
 CLAIMS = BALANCING + THEOREM + RATES + PHASES
+__all__ = ["CLAIMS", "SWEEPS"]
