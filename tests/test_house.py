@@ -1,5 +1,6 @@
 """The house: layout, pins, the Makefile, and the words that must not be in the repository."""
 
+import ast
 import importlib.util
 import json
 import os
@@ -35,6 +36,25 @@ def files():
     except (OSError, subprocess.CalledProcessError):
         skip = {".venv", "_build", "__pycache__", ".git", ".ruff_cache", ".pytest_cache"}
         return [path for path in ROOT.rglob("*") if path.is_file() and not skip & set(path.parts)]
+
+
+def test_rooms_import_the_ground_floor_and_nobody_imports_a_room_but_the_roof():
+    library = ROOT / "lib" / "attnflow"
+    rooms = {path.parent.name for path in library.glob("*/__init__.py")}
+    wrong = []
+    for path in library.rglob("*.py"):
+        own = path.parent.name if path.parent != library else None
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module, *(f"{node.module}.{one.name}" for one in node.names)]
+            elif isinstance(node, ast.Import):
+                names = [one.name for one in node.names]
+            parts = [name.split(".") for name in names if name]
+            used = {part[1] for part in parts if part[0] == "attnflow" and len(part) > 1} & rooms
+            if used - {own} and path.name != "__main__.py":
+                wrong.append((path.relative_to(library).as_posix(), sorted(used)))
+    assert rooms and wrong == []
 
 
 def test_nothing_refers_to_a_place_outside():
@@ -193,3 +213,5 @@ def test_bibliography_is_cited_by_keys_that_exist():
     for path in [*(ROOT / "book").glob("*.md"), *(ROOT / "notebooks" / "src").glob("*.py")]:
         for keys in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", path.read_text(encoding="utf-8")):
             assert set(re.split(r"\s*,\s*", keys)) <= known, path.name
+    for path in (ROOT / "lib" / "attnflow").rglob("claims.py"):
+        assert set(re.findall(r'"([a-z]+\d{4}[a-z]+)"', path.read_text(encoding="utf-8"))) <= known, path

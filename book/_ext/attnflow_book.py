@@ -62,7 +62,7 @@ def short(value):
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
         return ", ".join(short(entry) for entry in value)
-    return f"{value:.3g}" if isinstance(value, (int, float)) else str(value)
+    return f"{value + 0.0:.3g}" if isinstance(value, (int, float)) else str(value)
 
 
 def spread(values):
@@ -136,11 +136,13 @@ class Ledger(SphinxDirective):
         section += head
         section += nodes.paragraph("", "", *inline(claim["statement"]), classes=["claim-statement"])
         margin = "" if claim.get("margin") is None else f" (margin {short(claim['margin'])})"
-        rows = [
-            ("Predicted", spread(claim.get("predicted"))),
-            ("Measured", spread(claim.get("measured"))),
-            ("Criterion", f"{claim['criterion']}: {'holds' if claim['holds'] else 'does not hold'}{margin}"),
-        ]
+        rows = []
+        if claim["state"] != "not testable here":
+            rows = [
+                ("Predicted", spread(claim.get("predicted"))),
+                ("Measured", spread(claim.get("measured"))),
+                ("Criterion", f"{claim['criterion']}: {'holds' if claim['holds'] else 'does not hold'}{margin}"),
+            ]
         if claim.get("control"):
             verdict = "fails, as it must" if claim["control_fails"] else "does not fail"
             rows.append(("Control", f"{claim['control']}: {spread(claim.get('control_measured'))}, {verdict}"))
@@ -214,7 +216,7 @@ TIDY = (
     (r'<script type="text/x-thebe-config">.*?</script>\n?', ""),
     (r"<script>kernelName = [^<]*</script>\n?", ""),
     (r"<(script|link)[^>]*sphinx-thebe\.(js|css)[^>]*>(</script>)?\n?", ""),
-    (r' id="(proof|exercise|solution)-content"', ""),  # the same on every box of a page
+    (r' id="(proof|exercise|solution)(-content)?"', ""),  # the same on every box of a page
     (r'role="doc-biblioentry"', 'role="listitem"'),  # the list around it may hold list items only
     (r'(<button[^>]*search-button-field[^>]*) aria-label="Search"', r"\1"),  # its visible text names it
 )

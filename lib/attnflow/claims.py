@@ -54,11 +54,7 @@ class Near(Criterion):
     abs: float = 0.0
 
     def __str__(self):
-        return (
-            f"within {self.rel:.3g} of the prediction, relative"
-            if self.rel
-            else f"within {self.abs:.3g} of the prediction"
-        )
+        return f"prediction ± {100 * self.rel:.3g} %" if self.rel else f"prediction ± {self.abs:.3g}"
 
     def margin(self, measured, predicted):
         return np.maximum(self.abs, self.rel * np.abs(predicted)) - np.abs(measured - predicted)
@@ -76,7 +72,7 @@ class Between(Criterion):
     high: float
 
     def __str__(self):
-        return f"between {self.low:.3g} and {self.high:.3g}"
+        return f"in [{self.low:.3g}, {self.high:.3g}]"
 
     def margin(self, measured, predicted):
         return np.minimum(measured - self.low, self.high - measured)
@@ -89,7 +85,7 @@ class Below(Criterion):
     edge: float
 
     def __str__(self):
-        return f"below {self.edge:.3g}"
+        return f"≤ {self.edge:.3g}"
 
     def margin(self, measured, predicted):
         return self.edge - measured
@@ -107,7 +103,7 @@ class Above(Criterion):
     edge: float
 
     def __str__(self):
-        return f"above {self.edge:.3g}"
+        return f"≥ {self.edge:.3g}"
 
     def margin(self, measured, predicted):
         return measured - self.edge
@@ -118,7 +114,7 @@ class Exactly(Criterion):
     """Equal to the prediction, for counts and proofs."""
 
     def __str__(self):
-        return "equal to the prediction"
+        return "= prediction"
 
     def margin(self, measured, predicted):
         return -np.abs(measured - predicted)
@@ -165,7 +161,7 @@ class Control:
     quota: object = "all"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Claim:
     """A statement, what it predicts, how it is read from a record, and the criterion it must meet.
 
@@ -195,11 +191,14 @@ class Claim:
         testable = self.read is not None and self.holds is not None and self.control is not None
         runs.check(self.id, self.state, "testable: with read, holds and control", testable or self.state == STATES[3])
 
+    def __repr__(self):
+        return f"Claim({self.id!r})"
+
     def _repr_markdown_(self):
         """The box of the chapter: statement, provenance, criterion and control, as Markdown."""
         lines = [f"**{self.title}** · `{self.id}`", "", self.statement, "", f"*Provenance:* {self.provenance}."]
         if self.state != "not testable here":
-            lines += ["", f"*Holds when* the measured number is {self.holds}. *Control:* {self.control.title}."]
+            lines += ["", f"*Criterion:* {self.holds}. *Control, which must fail:* {self.control.title}."]
         return "\n".join("> " + line for line in lines)
 
 
@@ -340,14 +339,14 @@ def evaluate(claim, seeds, device=None):
 
 def table(rows):
     """The claims of a chapter as a Markdown table: prediction, range over seeds, verdict, control."""
-    lines = ["| claim | predicted | measured | criterion | holds | control | its value | fails |", "|---|" + "---|" * 7]
+    lines = ["| claim | predicted | measured | criterion | control |", "|---|---|---|---|---|"]
     for row in rows:
         claim = row.claim
         if claim.state == "not testable here":
-            lines.append(f"| {claim.title} | | | not testable here | | | | |")
+            lines.append(f"| {claim.title} | | | not testable here | |")
             continue
-        marks = ["yes" if mark else "**no**" for mark in (row.holds, row.control_fails)]
+        holds, fails = "holds" if row.holds else "**violated**", "fails" if row.control_fails else "**does not fail**"
         broken = (claim.control.holds or claim.holds).show(row.control_measured)
-        cells = [claim.title, row.forecast, claim.holds.show(row.measured), claim.holds, marks[0]]
-        lines.append("| " + " | ".join(map(str, [*cells, claim.control.title, broken, marks[1]])) + " |")
+        cells = [claim.title, row.forecast, claim.holds.show(row.measured), f"{claim.holds}: {holds}"]
+        lines.append("| " + " | ".join([*cells, f"{claim.control.title}: {broken}, {fails}"]) + " |")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-r"""Integrate a gradient flow $\dot\theta = -\nabla L(\theta)$ on a stack of runs.
+r"""Integrate a gradient flow $\dot\theta = -\nabla\mathcal L(\theta)$ on a stack of runs.
 
 A state is a dict of tensors whose leading axis is the stack: ``{"W_Q": (S, d, k), ...}``. A *field* is a function of a
 state that returns ``(loss, gradient)``: (S,) and a dict like the state. A single run is a stack of one.
@@ -67,7 +67,7 @@ def broadcast(per_run, like):
 
 
 def move(state, gradient, step):
-    r"""One Euler step, $\theta - \eta \nabla L$. step: (S,), one step size a run."""
+    r"""One Euler step, $\theta - \eta\nabla\mathcal L$. step: (S,), one step size a run."""
     return {name: value - broadcast(step, value) * gradient[name] for name, value in state.items()}
 
 
@@ -84,7 +84,7 @@ def finite(state):
 
 
 def decayed(flow_field, rate):
-    r"""The same field with weight decay: $\nabla L + \lambda \theta$.
+    r"""The same field with weight decay: $\nabla\mathcal L + \lambda \theta$.
 
     rate: $\lambda$, a number for all tensors or a dict name -> number; a name that is absent is not decayed.
     """
@@ -112,7 +112,7 @@ def integrate(
 ):
     r"""Integrate the flow of a stack and record it at common or per-run times.
 
-    ``descent`` takes $\theta_{j+1} = \theta_j - h\nabla L(\theta_j)$; ``heun`` averages the slopes at both ends of that
+    ``descent`` takes $\theta_{j+1} = \theta_j - h\nabla\mathcal L(\theta_j)$; ``heun`` averages the slopes at both ends of that
     step (order 2). With ``speed``, a function of (state, loss, gradient) that returns (S,), each run steps by
     $h = \mathrm{step}/\mathrm{speed}$: equal steps of a clock on which all runs move at a like pace, which carries a
     logistic loss to 1e-6 in about a thousand steps. A time that falls inside a step of ``heun`` shortens that step;
@@ -225,19 +225,19 @@ def reference(flow_field, start, times, rtol=1e-10, atol=1e-12):
     times: (K,), increasing, from a time of at least 0. Returns states, name -> (K, S, ...). Raises RuntimeError when
     scipy gives up.
     """
-    names = list(start)
+    names, where = list(start), next(iter(start.values())).device
     shapes = [start[name].shape for name in names]
     sizes = [start[name].numel() for name in names]
 
     def unpack(flat):
-        parts = torch.split(torch.as_tensor(flat, dtype=runs.DTYPE), sizes)
+        parts = torch.split(torch.as_tensor(flat, dtype=runs.DTYPE, device=where), sizes)
         return {name: part.reshape(shape) for name, part, shape in zip(names, parts, shapes, strict=True)}
 
     def velocity(_, flat):
         gradient = flow_field(unpack(flat))[1]
-        return -torch.cat([gradient[name].reshape(-1) for name in names]).numpy()
+        return -torch.cat([gradient[name].reshape(-1) for name in names]).cpu().numpy()
 
-    flat = torch.cat([start[name].reshape(-1) for name in names]).numpy()
+    flat = torch.cat([start[name].reshape(-1) for name in names]).cpu().numpy()
     times = np.asarray(times, dtype=float)
     found = solve_ivp(velocity, (0.0, times[-1]), flat, method="DOP853", t_eval=times, rtol=rtol, atol=atol)
     if not found.success:

@@ -26,7 +26,7 @@ def imbalance(left, right):
 
 
 def neuron_imbalance(incoming, outgoing):
-    r"""Balance $|v_j|^2 - |o_j|^2$ of every neuron between two layers, the diagonal of the balance matrix.
+    r"""Balance $\|v_j\|^2 - \|o_j\|^2$ of every neuron between two layers, the diagonal of the balance matrix.
 
     Constant along the gradient flow when the activation between them is 1-homogeneous, as ReLU is (chapter 1).
     incoming: (S, d, k), outgoing: (S, k, o). Returns (S, k).
@@ -81,7 +81,7 @@ def count(output, size, sample, generator, points=3, fields=None, brackets=None,
     r"""Count the conservation laws that hold for every loss and every data set, from above.
 
     A law is constant along each field $\nabla_\theta f_x(\theta)$, so it is constant along their Lie brackets
-    $[g, h] = \partial h\, g - \partial g\, h$ too. The rank r of all of them at a random point bounds the dimension they
+    $[f, g] = \partial g\, f - \partial f\, g$ too. The rank r of all of them at a random point bounds the dimension they
     span from below, so at most P - r independent laws exist there. Where as many are known, the list is complete.
 
     output: function of (theta (P,), x) that returns one number; size: P; sample: generator -> one random x; points: how

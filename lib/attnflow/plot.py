@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 # Okabe and Ito's palette, told apart by readers with any colour vision.
 COLOURS = {
@@ -32,7 +33,7 @@ STYLE = {
     "legend.frameon": False,
     "font.size": 9.5,
     "lines.linewidth": 1.2,
-    "mathtext.fontset": "cm",
+    "mathtext.fontset": "dejavusans",
 }
 
 
@@ -67,6 +68,13 @@ def phase(axes, start, end, index, label=None):
         low, high = axes.get_xlim()
         place = np.sqrt(max(start, low) * min(end, high)) if axes.get_xscale() == "log" else (start + end) / 2
         axes.text(place, 0.98, label, transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=8.5)
+
+
+def ticks(axis, values):
+    """Label a logarithmic axis at these values and nowhere else, in plain figures."""
+    axis.set_major_locator(FixedLocator(sorted(values)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def loglog_guide(axes, steps, anchor, order, label=None):

@@ -7,6 +7,8 @@ there and repeats the rest, whatever stopped the first one.
 import hashlib
 import json
 import os
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -49,9 +51,9 @@ def address(folder, settings):
 def load(path):
     """The arrays of a stored task, or None where the file is absent or not whole."""
     try:
-        with np.load(path) as stored:
+        with open(path, "rb") as file, np.load(file) as stored:
             return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, KeyError):
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
         return None
 
 

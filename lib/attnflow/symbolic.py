@@ -45,7 +45,7 @@ def evaluate(expressions, symbols, values):
 def agree(expressions, symbols, loss, draw, intermediate=None, points=5, seed=0):
     r"""Largest relative difference between a derived gradient and torch autograd, at random float64 points.
 
-    expressions: parameter name -> sympy matrix, the derived $\nabla L$; symbols: name -> matrix of symbols it uses;
+    expressions: parameter name -> sympy matrix, the derived gradient; symbols: name -> matrix of symbols it uses;
     loss: name -> tensor dict to a scalar tensor; draw: torch.Generator -> the dict of tensors at one point;
     intermediate: the same dict -> further named tensors that the expressions use as symbols (attention weights,
     residuals). Returns a float.

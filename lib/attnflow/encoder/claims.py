@@ -442,12 +442,12 @@ PHASES = (
     claim(
         "forecast",
         "The closed form alone predicts the loss curve",
-        r"NTK, $\tau_0 = k^{-1}$, $k = 2048$: largest distance over 60 steps of the loss from the one of $K_\infty$, over the "
+        r"NTK, $\tau_0 = k^{-1}$, $k = 2048$: largest distance over 40 steps of the loss from the one of $K_\infty$, over the "
         "first loss.",
-        initial.forecast_run.but(width=2048, copies=4),
+        initial.forecast_run.but(width=2048, copies=8, steps=40),
         lambda record: record["gap"],
-        Below(0.015),
-        Control(r"$\tau_0 = k^{-1/2}$", initial.forecast_run.but(width=2048, copies=4, scaling=0.5), quota=(9, 10)),
+        Below(0.018),
+        Control(r"$\tau_0 = k^{-1/2}$", initial.forecast_run.but(width=2048, copies=8, steps=40, scaling=0.5), quota=(9, 10)),
         cite=("jacot2018ntk", "cho2009kernel"),
     ),
     lazy(

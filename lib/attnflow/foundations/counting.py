@@ -97,3 +97,16 @@ def cases():
         attention(3, 2, 2, kernel="gaussian"),
         attention(3, 2, 2, kernel="gaussian", common=True),
     ]
+
+
+def table(counts):
+    """Pairs of a case and its count as a Markdown table: sizes, ranks, the bound, and what is known."""
+    lines = [
+        "| model | parameters | rank of gradients | with brackets | bound | known | source |",
+        "|---|" + "---|" * 6,
+    ]
+    for case, found in counts:
+        numbers = [found[name] for name in ("size", "rank_gradients", "rank", "laws")]
+        known = f"{case.known}, complete" if found["complete"] else f"{case.known}, **not met**"
+        lines.append(f"| {case.title} | " + " | ".join(map(str, numbers)) + f" | {known} | {case.source} |")
+    return "\n".join(lines)

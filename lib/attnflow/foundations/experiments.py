@@ -1,12 +1,10 @@
-"""The runs of chapter 1: pure functions of (seeds, device, settings), each with one run a seed."""
-
-import math
+"""The runs of chapter 1 about laws: pure functions of (seeds, device, settings), each with one run a seed."""
 
 import torch
 
 from attnflow import flow, laws, runs
 from attnflow.claims import Experiment
-from attnflow.foundations import model, task, theory
+from attnflow.foundations import model, task
 from attnflow.foundations.model import Layer
 
 STEPS = (0.04, 0.02, 0.01, 0.005)
@@ -56,7 +54,7 @@ def drifts(seeds, device, optimiser=None, steps=STEPS, time=4.0, **settings):
 def orders(seeds, device, method="descent", optimiser=None, steps=STEPS, time=2.0, **settings):
     """Distance to the flow at one time, for several steps. Returns ``error`` (J, S), relative, and ``steps``."""
     _, field, start = problem(seeds, device, **settings)
-    exact = {name: value[-1].to(device) for name, value in flow.reference(field, start, [0.0, time]).items()}
+    exact = {name: value[-1] for name, value in flow.reference(field, start, [0.0, time]).items()}
 
     def distance(state):
         gap = sum((state[name] - exact[name]).square().sum(dim=(1, 2)) for name in exact)
@@ -112,114 +110,27 @@ def decay(seeds, device, rate=0.3, only=None, time=3.0, step=0.02, **settings):
 def growth(seeds, device, scales=(0.05, 0.1), time=60.0, step=0.05, fraction=0.3, **settings):
     r"""Train from small starts until the loss has fallen to a fraction.
 
-    The relative imbalance is $|W_V^\top W_V - W_O W_O^\top| / |W_V||W_O|$. Returns it at both ends as ``start`` and
-    ``end`` (J, S), for each of the ``scales``.
+    The relative imbalance is $\|D_{VO}\| / \|W_V\|\|W_O\|$. Returns it along the way as ``relative``
+    (J, K, S) at ``times`` (K,), and ``end`` (J, S) where the loss first is at the fraction, for each of the ``scales``.
     """
 
     def relative(state):
         balance = laws.imbalance(state["W_V"], state["W_O"].mT).flatten(1).norm(dim=1)
         return balance / (state["W_V"].flatten(1).norm(dim=1) * state["W_O"].flatten(1).norm(dim=1))
 
-    starts, ends = [], []
+    ways, ends = [], []
+    times = torch.linspace(0, time, 2 + round(time / 2), dtype=runs.DTYPE)
     for scale in scales:
         _, field, start = problem(seeds, device, scale=scale, **settings)
         begin = field(start)[0]
-        times = torch.linspace(0, time, 2 + round(time / 2), dtype=runs.DTYPE)
         record = flow.integrate(
             field, start, step=step, times=times, method="heun", observe=lambda now: {"relative": relative(now)}
         )
         fell = record.values["loss"] <= fraction * begin
         first = torch.where(fell.any(dim=0), fell.to(torch.int8).argmax(dim=0), len(times) - 1)
-        starts.append(record.values["relative"][0])
+        ways.append(record.values["relative"])
         ends.append(record.values["relative"][first, torch.arange(len(seeds), device=first.device)])
-    return {"start": torch.stack(starts), "end": torch.stack(ends), "scales": scales}
-
-
-def aligned(seeds, device, first, second, target, attention, time, step, method="heun", samples=32, length=4, d=4, k=2):
-    r"""The layer on the white-mean task from an aligned rank-one start, all four matrices trained.
-
-    $W_V = a\,\beta h^\top$ and $W_O = b\,h$ with a, b = first, second, numbers or (S,); $W_Q, W_K$ random of size
-    ``attention``. Returns ``times`` (K,), and $u = \beta^\top W_V W_O$, ``a``, ``b``, ``loss``, each (K, S).
-    """
-    layer = Layer(d=d, k=k, o=1)
-    generators = runs.streams(seeds)
-    inputs, targets, beta = task.mean_task(generators, samples, length, d, target)
-    direction = runs.normal(generators, k)
-    direction = direction / direction.norm(dim=1, keepdim=True)
-    state = model.init(generators, layer, attention)
-    first, second = (torch.as_tensor(value, dtype=runs.DTYPE).reshape(-1, 1, 1) for value in (first, second))
-    state["W_V"] = first * beta[:, :, None] * direction[:, None, :]
-    state["W_O"] = second * direction[:, :, None]
-    beta, direction = beta.to(device), direction.to(device)
-
-    def observe(now):
-        value = torch.einsum("sd,sdk->sk", beta, now["W_V"])
-        return {
-            "u": (value[:, None] @ now["W_O"])[:, 0, 0],
-            "a": (value * direction).sum(dim=1),
-            "b": (direction * now["W_O"][:, :, 0]).sum(dim=1),
-        }
-
-    times = torch.linspace(0, time, 121, dtype=runs.DTYPE)
-    field = model.field(inputs.to(device), targets.to(device), layer)
-    record = flow.integrate(field, runs.to(state, device), step=step, times=times, method=method, observe=observe)
-    return {name: value.cpu() for name, value in record.values.items()} | {"times": times}
-
-
-def solvable(seeds, device, start=0.02, target=1.0, imbalance=0.0, attention=0.05, time=6.0, step=0.02, **settings):
-    r"""The solvable run from a product $ab$ = start and an imbalance $a^2 - b^2$. Returns what ``aligned`` does, and both."""
-    record = aligned(seeds, device, *split(start, imbalance), target, attention, time, step, **settings)
-    return record | {"start": start, "target": target, "imbalance": imbalance}
-
-
-def portrait(seeds, device, starts=8, radius=1.6, room=0.05, attention=0.05, time=10.0, step=0.05, **settings):
-    r"""Random starts (a, b) in a disc, ``starts`` a seed, each followed to its end at a target of 1.
-
-    Returns ``a``, ``b``, ``u`` (K, S, starts), ``times`` and ``share`` (S,): of the starts at least ``room`` away from
-    the separatrix $a + b = 0$, those that end at $u = 1$ on the side where they began.
-    """
-    angle, size = (torch.stack([torch.rand(starts, generator=g) for g in runs.streams(seeds)]) for _ in range(2))
-    angle, size = 2 * math.pi * angle.to(runs.DTYPE), radius * size.to(runs.DTYPE).sqrt()
-    repeated = [seed for seed in seeds for _ in range(starts)]
-    first, second = (size * angle.cos()).reshape(-1), (size * angle.sin()).reshape(-1)
-    record = aligned(repeated, device, first, second, 1.0, attention, time, step, **settings)
-    shaped = {name: record[name].reshape(-1, len(seeds), starts) for name in ("a", "b", "u")}
-    distance = (shaped["a"] + shaped["b"]) / math.sqrt(2)
-    counted = distance[0].abs() >= room
-    arrived = ((shaped["u"][-1] - 1.0).abs() < 0.1) & (distance[0].sign() == distance[-1].sign())
-    return shaped | {"times": record["times"], "share": (arrived & counted).sum(dim=1) / counted.sum(dim=1)}
-
-
-def split(product, imbalance):
-    r"""The factors a, b with $ab$ = product and $a^2 - b^2$ = imbalance, a > 0.
-
-    >>> split(0.0, 4.0)
-    (2.0, 0.0)
-    """
-    first = math.sqrt((imbalance + math.hypot(imbalance, 2 * product)) / 2)
-    return first, product / first
-
-
-def arrivals(seeds, device, imbalances=(0.0, 0.25, 0.5, 1.0, 2.0), level=0.5, **settings):
-    """Time at which u crosses ``level`` of its target, for several imbalances. Returns ``times``, ``predicted``: (C, S)."""
-    found, expected = [], []
-    for imbalance in imbalances:
-        record = solvable(seeds, device, imbalance=imbalance, **settings)
-        found.append(crossing(record["times"], record["u"], level * record["target"]))
-        goal = level * record["target"]
-        expected.append(theory.arrival_time(record["start"], goal, record["target"], imbalance))
-    predicted = torch.tensor(expected, dtype=runs.DTYPE)[:, None].expand(-1, len(seeds))
-    return {"times": torch.stack(found), "predicted": predicted, "imbalances": imbalances}
-
-
-def crossing(times, values, level):
-    """First time at which each run crosses a level, linear between records. times: (K,), values: (K, S). Returns (S,)."""
-    above = (values >= level).to(torch.int8).argmax(dim=0)
-    runs.check("level", level, "crossed by every run after the first record", bool((above > 0).all()))
-    column = torch.arange(values.shape[1])
-    low, high = values[above - 1, column], values[above, column]
-    share = (level - low) / (high - low)
-    return times[above - 1] + share * (times[above] - times[above - 1])
+    return {"times": times, "relative": torch.stack(ways), "end": torch.stack(ends), "scales": scales}
 
 
 descent_order = Experiment(orders)
@@ -230,6 +141,3 @@ relu_drift = Experiment(drifts, {"activation": "relu"})
 one_step = Experiment(identity)
 decayed_balance = Experiment(decay)
 small_start = Experiment(growth)
-solvable_run = Experiment(solvable)
-arrival_run = Experiment(arrivals)
-portrait_run = Experiment(portrait)

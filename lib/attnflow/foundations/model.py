@@ -1,7 +1,7 @@
 r"""The Transformer of chapter 1: one attention layer with four trained matrices.
 
 $F(X) = \phi(S X W_V)\,W_O$ with $S = \mathrm{softmax}(X W_Q W_K^\top X^\top/\sqrt k)$ row by row, and
-$L = \frac{1}{2nL}\sum |F(X_i) - Y_i|^2$. Each option breaks one assumption: an activation between value and output,
+$\mathcal L = \frac{1}{2nL}\sum_i \|F(X_i) - Y_i\|^2$. Each option breaks one assumption: an activation between value and output,
 a kernel that is not a dot product, a skip path that uses $W_K$ a second time.
 """
 
@@ -18,7 +18,7 @@ class Layer:
     r"""Shapes and options of the layer.
 
     d: token size; k: head size; o: output size; activation: ``identity``, ``relu`` or ``tanh``; kernel: ``softmax`` or
-    ``gaussian`` ($S_{ij} = e^{-|q_i - k_j|^2/2\sqrt k}$, no row sum); skip: adds $X W_K P$ with a fixed P of ones.
+    ``gaussian`` ($S_{ij} = e^{-|q_i - k_j|^2/2\sqrt k}$, no row sum); skip: adds $X W_K \mathbf 1$ to each output.
     """
 
     d: int = 4

@@ -3,6 +3,7 @@
 import torch
 
 from attnflow import runs
+from attnflow.foundations import model
 
 
 def tokens(generators, samples, length, d, common=False):
@@ -20,8 +21,6 @@ def tokens(generators, samples, length, d, common=False):
 
 def teacher(generators, layer, inputs):
     """Targets from a random attention layer of the same shapes: Y (S, n, L, o)."""
-    from attnflow.foundations import model
-
     return model.forward(model.init(generators, layer), inputs, layer)
 
 
@@ -29,7 +28,7 @@ def mean_task(generators, samples, length, d, target):
     r"""Tokens whose sample means are exactly white, with one label that is linear in that mean.
 
     $\frac1n\sum_i m_i m_i^\top = I$ for the token means $m_i$, and $y_i = \mathrm{target}\cdot\beta^\top m_i$ with a unit
-    vector $\beta$. Under uniform attention the loss is then $\frac12 |W_V W_O - \mathrm{target}\,\beta|^2$.
+    vector $\beta$. Under uniform attention the loss is then $\frac12 \|W_V W_O - \mathrm{target}\,\beta\|^2$.
     Returns X (S, n, L, d), Y (S, n, L, 1), beta (S, d). Raises ValueError unless there are at least d samples.
     """
     runs.number("target", target, above=0)

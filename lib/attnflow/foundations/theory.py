@@ -1,20 +1,22 @@
 r"""What chapter 1 predicts, from sympy: the gradient of the layer, its laws, and a flow solved in closed form."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import sympy as sp
 
 from attnflow import laws, runs, symbolic
+from attnflow.foundations import model
 
 
 def layer_gradient(length=2, d=2, k=2, o=1):
     r"""Gradient of the softmax attention layer for one sample, in chain-rule form.
 
     With the attention matrix S and the residual R = F - Y as symbols,
-    $\nabla_{W_O} = (S X W_V)^\top R/L$, $\nabla_{W_V} = (S X)^\top R W_O^\top/L$ and, through the logits,
-    $\nabla_{W_Q} = X^\top P X W_K/\sqrt k$, $\nabla_{W_K} = X^\top P^\top X W_Q/\sqrt k$ with
-    $P_{ij} = S_{ij}(A_{ij} - \sum_l S_{il}A_{il})$, $A = R W_O^\top (X W_V)^\top/L$.
+    $G_{W_O} = (S X W_V)^\top R/L$, $G_{W_V} = (S X)^\top R W_O^\top/L$ and, through the logits Z,
+    $G_{W_Q} = X^\top G_Z X W_K/\sqrt k$, $G_{W_K} = X^\top G_Z^\top X W_Q/\sqrt k$ with
+    $(G_Z)_{ij} = S_{ij}((G_S)_{ij} - \sum_l S_{il}(G_S)_{il})$, $G_S = R W_O^\top (X W_V)^\top/L$.
     Returns (expressions, symbols): dicts name -> sympy matrix.
     """
     shapes = {"X": (length, d), "W_Q": (d, k), "W_K": (d, k), "W_V": (d, k), "W_O": (k, o)}
@@ -33,6 +35,36 @@ def layer_gradient(length=2, d=2, k=2, o=1):
         "W_V": (weights * tokens).T * residual * out.T / length,
         "W_O": (weights * tokens * value).T * residual / length,
     }, symbols
+
+
+@dataclass(frozen=True)
+class SamplePoint:
+    """What ``symbolic.agree`` needs for one sample of a layer: its loss, a draw of all tensors, and S and R."""
+
+    loss: object
+    draw: object
+    intermediate: object
+
+
+def sample_point(layer, length):
+    """Random points at which the derived gradient of ``layer`` is compared with autograd. Returns a SamplePoint."""
+    shapes = {"X": (length, layer.d), "Y": (length, layer.o)}
+    shapes |= {name: (layer.d, layer.k) for name in ("W_Q", "W_K", "W_V")} | {"W_O": (layer.k, layer.o)}
+
+    def stacked(point):
+        state = {name: value[None] for name, value in point.items() if name.startswith("W")}
+        return state, point["X"][None, None], point["Y"][None, None]
+
+    def intermediate(point):
+        state, inputs, targets = stacked(point)
+        residual = model.forward(state, inputs, layer) - targets
+        return {"S": model.attention(state, inputs, layer)[0, 0], "R": residual[0, 0]}
+
+    return SamplePoint(
+        loss=lambda point: model.loss(*stacked(point), layer)[0],
+        draw=lambda generator: {name: runs.normal([generator], *shape)[0] for name, shape in shapes.items()},
+        intermediate=intermediate,
+    )
 
 
 def product_flow(rows_left=2, rows_right=3, k=2):
@@ -85,10 +117,10 @@ def neuron_law_holds(activation):
 def shift_law_holds(length=3, d=2, k=2, normalised=True):
     r"""Whether $w^\top W_K$ is conserved when $Xw = 1$, by the chain rule with the attention weights as symbols.
 
-    The slope of the loss by the logits is $P_{ij} = S_{ij}(A_{ij} - \sum_l S_{il}A_{il})$ for any A; its rows sum to zero
-    because those of S sum to one. Without ``normalised`` the weights are not divided by their row sum, $P = S \circ A$.
+    The slope of the loss by the logits is $S_{ij}(E_{ij} - \sum_l S_{il}E_{il})$ for any slope E by S; its rows sum to
+    zero because those of S sum to one. Without ``normalised`` no row sum divides the weights, and it is $S_{ij}E_{ij}$.
     """
-    weights, slope = symbolic.matrix("S", length, length), symbolic.matrix("A", length, length)
+    weights, slope = symbolic.matrix("S", length, length), symbolic.matrix("E", length, length)
     query, tokens = symbolic.matrix("W_Q", d, k), symbolic.matrix("X", length, d)
     if normalised:
         last = {weights[i, length - 1]: 1 - sum(weights[i, : length - 1]) for i in range(length)}
