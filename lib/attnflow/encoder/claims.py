@@ -447,7 +447,9 @@ PHASES = (
         initial.forecast_run.but(width=2048, copies=8, steps=40),
         lambda record: record["gap"],
         Below(0.018),
-        Control(r"$\tau_0 = k^{-1/2}$", initial.forecast_run.but(width=2048, copies=8, steps=40, scaling=0.5), quota=(9, 10)),
+        Control(
+            r"$\tau_0 = k^{-1/2}$", initial.forecast_run.but(width=2048, copies=8, steps=40, scaling=0.5), quota=(9, 10)
+        ),
         cite=("jacot2018ntk", "cho2009kernel"),
     ),
     lazy(
