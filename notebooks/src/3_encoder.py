@@ -80,7 +80,7 @@ stored = {table.name: table for table in SWEEPS}
 #
 # Let $n$ be the number of samples, $\Phi_0$ the $(n, k)$ matrix of features before the output vector at the start and $\alpha$ its
 # smallest singular value. If $\alpha^2$ and $\alpha^3$ exceed two explicit bounds, each proportional to $\sqrt{2\mathcal L_0}$, then
-# descent with a small step $\gamma$ satisfies $\mathcal L_t \le (1 - \gamma\alpha^2/2)^t\,\mathcal L_0$. For LeCun and He
+# descent with a small step $\eta$ satisfies $\mathcal L_t \le (1 - \eta\alpha^2/2)^t\,\mathcal L_0$. For LeCun and He
 # initialisation the bounds hold with high probability once $k$ is of order $n^3$ with $\tau_0 = k^{-1/2}$, and of order $n^2$ with
 # $\tau_0 = k^{-1}$, up to logarithms.
 # :::
@@ -127,13 +127,15 @@ net, inputs, labels, start = experiments.problem(
 # ## The gradient flow, by sympy
 #
 # Differentiate by the chain rule, with the attention $S$, the mask $E$ of the ReLU ($E_{ij} = 1$ where neuron $j$ is active on
-# $\tilde x_i$) and the residual $r = f - y$ as symbols of their own. With $B = E \circ (\mathbf 1 W_O^\top)$,
+# $\tilde x_i$) and the residual $r = f - y$ of one sample as symbols of their own. Write $M = W_Q W_K^\top$ and
+# $E_O = E \circ (\mathbf 1 W_O^\top)$. Then
 #
-# $$\nabla_{W_O} = \tfrac{\tau_1 r}{L}\,(E\circ\tilde X W_V)^\top\mathbf 1, \qquad \nabla_{W_V} = \tfrac{\tau_1 r}{L}\,\tilde X^\top B,
-# \qquad \nabla_{W_Q} = \Gamma W_K, \qquad \nabla_{W_K} = \Gamma^\top W_Q,$$ (eq-encoder-gradient)
+# $$\nabla_{W_O} = \tfrac{\tau_1 r}{L}\,(E\circ\tilde X W_V)^\top\mathbf 1, \qquad \nabla_{W_V} = \tfrac{\tau_1 r}{L}\,\tilde X^\top E_O,
+# \qquad \nabla_{W_Q} = G_M W_K, \qquad \nabla_{W_K} = G_M^\top W_Q,$$ (eq-encoder-gradient)
 #
-# where $\Gamma = \tau_0 X^\top P X$ is the gradient by the product $W_Q W_K^\top$ and $P_{ij} = S_{ij}(A_{ij} - \sum_l S_{il}A_{il})$ with
-# $A = \frac{\tau_1 r}{L} B W_V^\top X^\top$. For one neuron and two tokens, as sympy has it:
+# where $G_M = \tau_0 X^\top G_Z X$, the slope by the logits is $(G_Z)_{ij} = S_{ij}((G_S)_{ij} - \sum_l S_{il}(G_S)_{il})$ as in
+# [chapter 1](1_foundations), and $G_S = \frac{\tau_1 r}{L} E_O W_V^\top X^\top$. For one neuron and two tokens of size one, as sympy has it
+# (`tau_12` is $\tau_1$):
 
 # %%
 gradient, symbols = theory.encoder_gradient(length=2, d=1, k=1)
@@ -201,9 +203,9 @@ plt.show()
 # ### LeCun is NTK with block learning rates
 #
 # Write LeCun weights as $W_O = \hat W_O/\sqrt k$ and $W_V = \hat W_V/\sqrt d$, likewise $W_Q, W_K$, with $\hat W$ drawn from $N(0,1)$. Then
-# the LeCun net on $X$ *is* the NTK net with $\hat W$ on $X/\sqrt d$. A step $\gamma$ in $W_O$ is a step $\gamma k$ in
-# $\hat W_O$, a step $\gamma$ in $W_V$ is $\gamma d$ in $\hat W_V$. So the two trainings are one, with learning rates $\gamma k$ for the output
-# and $\gamma d$ for the rest. When somebody reports that LeCun is faster than NTK, this ratio of rates is what they report.
+# the LeCun net on $X$ *is* the NTK net with $\hat W$ on $X/\sqrt d$. A step $\eta$ in $W_O$ is a step $\eta k$ in
+# $\hat W_O$, a step $\eta$ in $W_V$ is $\eta d$ in $\hat W_V$. So the two trainings are one, with learning rates $\eta k$ for the output
+# and $\eta d$ for the rest. When somebody reports that LeCun is faster than NTK, this ratio of rates is what they report.
 
 # %%
 gap = experiments.same_losses(SEEDS, DEVICE).max()
@@ -236,9 +238,9 @@ print("equal rates, least difference over seeds:", claims.show(float(equal)))
 #
 # *2. The gradient is not too large.* As averages of tokens, $\|\tilde x_i\| \le C$. While the norms stay below $B$, each feature row is at most
 # $\tau_1B_VC$, so $\|\nabla_{W_O}\mathcal L\| \le \rho B_V\sqrt{2\mathcal L}$; in the same way $\|\nabla_{W_V}\mathcal L\| \le \rho B_O\sqrt{2\mathcal L}$. For the
-# attention, let $\beta$ be a row of $S$. A change $\zeta$ of its logits moves $\tilde x = X^\top\beta$ by
-# $X^\top(\operatorname{diag}\beta - \beta\beta^\top)\,\zeta$, and logits are $X$ times a vector, so that what acts is
-# $X^\top(\operatorname{diag}\beta - \beta\beta^\top)X$: **the covariance of the tokens under the weights $\beta$**. Its norm is at most $C^2$. With one
+# attention, let $p$ be a row of $S$. A change $\zeta$ of its logits moves $\tilde x = X^\top p$ by
+# $X^\top(\operatorname{diag}p - pp^\top)\,\zeta$, and logits are $X$ times a vector, so that what acts is
+# $X^\top(\operatorname{diag}p - pp^\top)X$: **the covariance of the tokens under the weights $p$**. Its norm is at most $C^2$. With one
 # more $C$ from the query token, $\|\nabla_{W_Q}\mathcal L\| \le \rho\tau_0C^2B_KB_VB_O\sqrt{2\mathcal L}$, and with $Q$ and $K$ exchanged for $W_K$.
 #
 # *3. The features move slowly.* ReLU is 1-Lipschitz and $\tilde x W_V - \tilde x^0W_V^0 = \tilde x^0(W_V - W_V^0) + (\tilde x - \tilde x^0)W_V$. The same
@@ -257,7 +259,7 @@ print("equal rates, least difference over seeds:", claims.show(float(equal)))
 #
 # *Provenance: derived here. The conditions have the shape that we recall from the paper, whose constants differ by powers of $L$ if it sums over
 # tokens.* At the kinks of the ReLU the flow is a subgradient flow. For descent on a loss with Lipschitz gradient, constant $\Lambda$, the factor
-# becomes $1 - \gamma(1 - \gamma\Lambda/2)\alpha^2/2$ and the right sides are divided by $1 - \gamma\Lambda/2$; a ReLU net has no such $\Lambda$, so for
+# becomes $1 - \eta(1 - \eta\Lambda/2)\alpha^2/2$ and the right sides are divided by $1 - \eta\Lambda/2$; a ReLU net has no such $\Lambda$, so for
 # descent the next figures *observe* and do not prove.
 #
 # ### Each inequality along a run
@@ -352,7 +354,20 @@ figures.threshold_figure(arrays, threshold.axes)
 plt.show()
 
 # %% [markdown]
-# The boundary follows the number of parameters, about linear in $n$. It needs no $\alpha$: a net with $k < n$ has $\alpha = 0$, the theorem is silent, and
+# From eight samples to sixty-four the least width grows no faster than the number of samples; a neuron has $3d + 1 = 25$ parameters here:
+
+# %%
+for i, n in enumerate(threshold.axes["samples"]):
+    done = (arrays["left"][i] <= 1e-2).mean(axis=-1) >= 0.5
+    least = min(
+        k for k, ok in zip(threshold.axes["width"], done, strict=True) if ok
+    )
+    print(
+        f"n = {n:2}: least width {least}, {25 * least / n:.2g} parameters a sample"
+    )
+
+# %% [markdown]
+# No $\alpha$ is needed: a net with $k < n$ has $\alpha = 0$, the theorem is silent, and
 # descent goes to zero.
 
 # %%
@@ -373,7 +388,7 @@ for n, k in ((8, 4), (16, 2), (8, 12)):
 #
 # Near its start a wide net moves like a linear model {cite}`jacot2018ntk,chizat2019lazy`, with the kernel
 # $K(X, X') = \langle\nabla_\theta f(X), \nabla_\theta f(X')\rangle$: residuals follow $\dot r = -Kr$. From {eq}`eq-encoder-gradient` it needs no Jacobian. The
-# block of $W_V$ is $\sum_{ij}\langle\tilde x_i, \tilde x_j'\rangle\langle b_i, b'_j\rangle$, two Gram matrices multiplied entry by entry, and the blocks of $W_Q, W_K$ know
+# block of $W_V$ is $(\tau_1/L)^2\sum_{ij}\langle\tilde x_i, \tilde x_j'\rangle\langle e_i, e'_j\rangle$ with $e_i$ the rows of $E_O$, two Gram matrices multiplied entry by entry, and the blocks of $W_Q, W_K$ know
 # the width only through $W_KW_K^\top$ and $W_QW_Q^\top$, which are $d \times d$.
 
 # %%
@@ -386,7 +401,7 @@ print("Gram form and Jacobian differ by < 1e-10:", worst < 1e-10)
 # ### Its limit for $\tau_0 = k^{-1}$
 #
 # The logits vanish, the attention becomes uniform, and only the token mean $\bar x$ is left. What remains is a sum over neurons, which is a Gaussian
-# integral in the plane of $\bar x$ and $\bar x'$. Neurons are active on both for directions in an arc of $\pi - t$, with $t$ the angle; sympy integrates in polar
+# integral in the plane of $\bar x$ and $\bar x'$. Neurons are active on both for directions in an arc of $\pi - \vartheta$, with $\vartheta$ the angle; sympy integrates in polar
 # coordinates {cite}`cho2009kernel`:
 
 # %%
@@ -426,7 +441,7 @@ claim["forecast"]
 # %% [markdown]
 # ## Training: the linear rate
 #
-# If the kernel stays, the loss falls at the rate $2\gamma\mu_{\min}(K_0)$ a step, which is known *before* training. Predicting it from the kernel at the *end*
+# If the kernel stays, the loss falls at the rate $2\eta\mu_{\min}(K_0)$ a step, which is known *before* training. Predicting it from the kernel at the *end*
 # would be no test: near a minimum it is linear algebra.
 
 # %% mystnb={"image": {"alt": "Loss over steps on a logarithmic axis. Left: wide NTK runs lie on the dashed forecast of the kernel at the start. Right: mean-field runs leave it and fall faster. Both stay far below the region that the theorem excludes."}}
@@ -448,7 +463,7 @@ for name, record in (("NTK, wide", wide), ("mean-field", field)):
 #
 # ### Steps at the edge
 #
-# Up to $\gamma\mu_{\max}(K_0) = 2$ descent falls monotonically. Beyond, the loss first *rises*, until the kernel has become flat enough, and then
+# Up to $\eta\mu_{\max}(K_0) = 2$ descent falls monotonically. Beyond, the loss first *rises*, until the kernel has become flat enough, and then
 # converges: the catapult {cite}`lewkowycz2020large`. At 4 it is lost.
 
 # %% mystnb={"image": {"alt": "Loss over steps for three step sizes: at 1.9 over the largest eigenvalue it falls, at 2.5 it first rises tenfold above the dashed start and then falls, at 4 it explodes."}}
@@ -527,7 +542,8 @@ plt.show()
 # ### One diagram
 #
 # A stored sweep over $s$ and $k$ at NTK initialisation. Left, the deficit at the start, with the boundaries of the formula at 0.05 and 0.5, nothing fitted. Right, the change of the
-# kernel; its boundary, a change of a tenth, has the predicted form $k^{1-2s} = \text{const}$, with the constant fixed at one cell.
+# kernel until the loss is at a hundredth. It has two parts, $a\,k^{1-2s}$ from the attention and $b/k$ from the other blocks; with $a$ and $b$ fixed at two cells
+# of the last column, the dashed line is where they add up to a tenth.
 
 # %% mystnb={"image": {"alt": "Two maps over width and scaling. Left: entropy deficit with dashed boundaries between uniform, random and saturated attention. Right: change of the kernel with a dashed boundary between lazy and moving."}}
 phase = stored["encoder-phase"]
@@ -606,13 +622,13 @@ print(
 # :::{exercise}
 # :label: ex-three-1
 #
-# (★) Show that the covariance of $L$ points of norm at most $C$, under any weights $\beta$, has operator norm at most $C^2$. When is it much smaller?
+# (★) Show that the covariance of $L$ points of norm at most $C$, under any weights $p$, has operator norm at most $C^2$. When is it much smaller?
 # :::
 #
 # :::{solution} ex-three-1
 # :class: dropdown
 #
-# $u^\top\operatorname{Cov}u = \sum\beta_j(u^\top x_j)^2 - (\sum\beta_ju^\top x_j)^2 \le \sum\beta_j(u^\top x_j)^2 \le C^2$ for unit $u$. It vanishes when $\beta$ sits on one token: saturated attention
+# $u^\top\operatorname{Cov}u = \sum p_j(u^\top x_j)^2 - (\sum p_ju^\top x_j)^2 \le \sum p_j(u^\top x_j)^2 \le C^2$ for unit $u$. It vanishes when $p$ sits on one token: saturated attention
 # has no gradient.
 # :::
 #
@@ -665,7 +681,7 @@ print(
 # :class: dropdown
 #
 # Mixed tokens of a pair differ by $\epsilon = O(k^{-1/2})$. The direction that separates the pair has the kernel's second difference, $K(x,x) - 2K(x,x') + K(x',x')$. A smooth kernel gives $\epsilon^2 \sim k^{-1}$. But
-# $\kappa_0 = (\pi - t)/2\pi$ is *linear* in the angle $t \sim \epsilon$: the kink of ReLU gives $k^{-1/2}$. For GELU expect $-1$.
+# $\kappa_0 = (\pi - \vartheta)/2\pi$ is *linear* in the angle $\vartheta \sim \epsilon$: the kink of ReLU gives $k^{-1/2}$. For GELU expect $-1$.
 # :::
 #
 # :::{exercise}
@@ -684,7 +700,7 @@ print(
 # %% [markdown]
 # ## In three lines
 #
-# 1. The convergence theorem has a short proof, through the smallest singular value of the features; its width is $n^3$ or $n^2$ on paper and out of reach in numbers, while about one parameter a sample, times a small factor, is enough in runs.
+# 1. The convergence theorem has a short proof, through the smallest singular value of the features; its width is $n^3$ or $n^2$ on paper and out of reach in numbers, while a few parameters a sample are enough in runs.
 # 2. The scale of the logits chooses the phase: uniform attention and a fixed kernel in closed form for $s > \tfrac12$, random attention and a moving kernel at $s = \tfrac12$, saturation below.
 # 3. LeCun is NTK with block learning rates, every ReLU neuron keeps its balance, and a kernel that sees the token mean alone can make wider worse.
 #

@@ -74,8 +74,8 @@ def identity(seeds, device, step=0.05, steps=30, momentum=0.0, **settings):
 def equivalence(seeds, device, steps=200, block_rates=True, **settings):
     r"""LeCun initialisation on X against NTK initialisation on $X/\sqrt d$ with block learning rates.
 
-    Both nets use the same draws. Rates: $\gamma k$ for $W_O$ and $\gamma d$ for the others; without ``block_rates`` all
-    are $\gamma$. Returns the largest difference of the losses over all steps, over the first loss, (S,).
+    Both nets use the same draws. Rates: $\eta k$ for $W_O$ and $\eta d$ for the others; without ``block_rates`` all
+    are $\eta$. Returns the largest difference of the losses over all steps, over the first loss, (S,).
     """
     options = {"d": 12, "width": 50} | settings
     net, inputs, labels, state = problem(seeds, device, init="lecun", **options)

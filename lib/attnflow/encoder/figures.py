@@ -42,7 +42,7 @@ def encoder_picture():
         ends = places[start][1:3], places[end][1:3]
         style = {"arrowstyle": "-|>", "mutation_scale": 8, "color": "#777777", "shrinkA": 21, "shrinkB": 21}
         axes.add_patch(FancyArrowPatch(*ends, **style))
-    axes.text(4.2, 3.65, "meet in a product: balanced", ha="center", color=plot.COLOURS["blue"], fontsize=8.5)
+    axes.text(3.1, 3.85, "meet in a product: balanced", ha="left", color=plot.COLOURS["blue"], fontsize=8.5)
     axes.text(8.5, 0.2, "meet through a ReLU: balanced neuron by neuron", ha="center", color="#B37700", fontsize=8.5)
     return figure
 
@@ -64,7 +64,7 @@ def drift_figure(plain, hidden, rated):
     plot.loglog_guide(right, plain["steps"], float(hidden["neuron"][0].median()), 0, "order 0")
     left.set_ylabel("drift of the balance")
     for axes in (left, right):
-        axes.legend(loc="lower right" if axes is left else "center right")
+        axes.legend(loc="upper left" if axes is left else "center right")
     return figure
 
 
@@ -76,7 +76,7 @@ def proof_figure(record):
     for (name, label), colour in zip(names.items(), plot.COLOURS, strict=False):
         plot.measured(left, record["steps"][1:], record[name][1:], colour, label)
     plot.theory(left, record["steps"][[0, -1]], np.ones(2))
-    left.set(yscale="log", xlabel="step", title="left over right side", ylim=(1e-4, 3))
+    left.set(yscale="log", xlabel="step", title="left over right side", ylim=(1e-6, 3))
     left.legend(loc="lower left", ncols=2, fontsize=7)
     plot.measured(right, record["steps"], record["sigma"] / record["alpha"], "blue", "runs")
     plot.theory(right, record["steps"][[0, -1]], 0.5 * np.ones(2), "what the proof keeps")
@@ -135,7 +135,7 @@ def rate_figure(wide, field):
         axes.fill_between(record["steps"], bound, 3, color=plot.PHASES[1], lw=0, label="excluded by the theorem")
         axes.set(yscale="log", ylim=(1e-16, 3), xlabel="step", title=title)
     panels[0].set_ylabel(r"$\mathcal{L}_t/\mathcal{L}_0$")
-    panels[1].legend(loc="lower left")
+    panels[1].legend(loc="lower right", bbox_to_anchor=(1, 0.1))
     return figure
 
 
@@ -199,7 +199,7 @@ def edge_figure(records):
     """Loss over steps for several steps in units of the classical edge."""
     figure, axes = plot.figure()
     for (unit, record), colour in zip(records.items(), ("blue", "green", "red"), strict=True):
-        label = rf"$\gamma\mu_{{\max}} = {unit:g}$"
+        label = rf"$\eta\mu_{{\max}} = {unit:g}$"
         plot.measured(axes, record["steps"], record["loss"] / record["loss"][0], colour, label)
     plot.theory(axes, [0, 60], [1, 1])
     axes.set(yscale="log", ylim=(1e-8, 1e6), xlim=(0, 60), xlabel="step", ylabel=r"$\mathcal{L}_t/\mathcal{L}_0$")
@@ -207,11 +207,12 @@ def edge_figure(records):
     return figure
 
 
-def phase_figure(arrays, axes_of_table, anchor=(1.0, 512)):
+def phase_figure(arrays, axes_of_table, edge=0.1):
     r"""The stored phase diagram with boundaries of theory.
 
     Attention: the deficit of Gaussian logits of variance $k^{1-2s}$ crosses 0.05 (uniform) and 0.5 (saturated). Kernel: its
-    change follows $k^{1-2s}$, with the constant fixed at one cell, ``anchor``, and crosses 0.1.
+    change, $a k^{1-2s}$ from the attention and $b/k$ from the other blocks, crosses ``edge``; the constants are fixed at the
+    two cells of the largest width with s = 1/2 and s = 1.
     """
     scalings, widths = (np.array(axes_of_table[name]) for name in ("scaling", "width"))
     figure, panels = plot.figure(2, height=3.1, sharey=True)
@@ -231,9 +232,9 @@ def phase_figure(arrays, axes_of_table, anchor=(1.0, 512)):
         place = 0.95 if name == "uniform" else 0.28
         panels[0].text(widths[-1], place, name, ha="right", color="white", fontsize=8.5)
     panels[0].text(widths[-1], 0.52, "random", ha="right", color="white", fontsize=8.5)
-    cell = tuple(np.argmin(np.abs(v - a)) for v, a in zip((scalings, widths), anchor, strict=True))
-    constant = change[cell] / widths[cell[1]] ** (1 - 2 * scalings[cell[0]])
-    plot.theory(panels[1], grid, (1 - np.log(0.1 / constant) / np.log(grid)) / 2, colour="red")
+    half, one = (float(change[list(scalings).index(s), -1]) for s in (0.5, 1.0))
+    share = np.maximum(edge - (widths[-1] * one - half) / grid, 1e-9) / half
+    plot.theory(panels[1], grid, (1 - np.log(share) / np.log(grid)) / 2, colour="red")
     panels[1].text(widths[-1], 0.95, "lazy", ha="right", color="white", fontsize=8.5)
     panels[1].text(widths[-1], 0.28, "moving", ha="right", fontsize=8.5)
     for axes in panels:
@@ -254,7 +255,9 @@ def threshold_figure(arrays, axes_of_table, level=1e-2):
     axes.plot(samples, samples / 25, color="#777777", lw=1, ls=":", label="one parameter a sample")
     axes.set(xscale="log", yscale="log", xlabel="samples $n$", ylabel="width $k$", ylim=(0.25, 1e3))
     axes.fill_between(samples, np.minimum(1.0 * samples**2, 1e3), 1e3, color=plot.PHASES[1], lw=0, zorder=0)
-    axes.text(9, 300, "where a sufficient condition could start,\nif its constant were one", fontsize=8, va="top")
+    axes.text(
+        8.3, 700, "where a sufficient condition $n^2$ could\nbegin, if its constant were one", fontsize=8, va="top"
+    )
     plot.ticks(axes.xaxis, samples)
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
@@ -273,7 +276,7 @@ def synthetic_figure(arrays, axes_of_table):
             curves = ((steps, "loss"), (epochs, "moved"), (epochs, "kernel"))
             for axes, (times, name) in zip(panels, curves, strict=True):
                 values = np.median(arrays[name][place, column], axis=-1)
-                axes.plot(times, np.maximum(values, 1e-12), label=f"{label}, $k = {width}$", **look)
+                axes.plot(times[1:], np.maximum(values[1:], 1e-12), label=f"{label}, $k = {width}$", **look)
     titles = (r"loss, $\mathcal{L}_t/\mathcal{L}_0$", "movement of the weights", "change of the kernel")
     for axes, title in zip(panels, titles, strict=True):
         axes.set(yscale="log", xlabel="epoch", title=title)

@@ -157,7 +157,7 @@ def field(inputs, labels, net):
 def through_logits(d_mixed, inputs, weights, net):
     r"""The slope by $M = W_Q W_K^\top$ of a sample is $X^\top$ times this, from the slope by its mixed tokens.
 
-    d_mixed, inputs: (S, n, L, d); weights: (S, n, L, L). Returns $\tau_0 P X$ with the slope P by the logits, (S, n, L, d).
+    d_mixed, inputs: (S, n, L, d); weights: (S, n, L, L). Returns $\tau_0 G_Z X$ with the slope $G_Z$ by the logits, (S, n, L, d).
     """
     d_weights = weights * (d_mixed @ inputs.mT)
     d_logits = d_weights - weights * d_weights.sum(dim=-1, keepdim=True)

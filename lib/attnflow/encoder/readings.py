@@ -80,7 +80,7 @@ def straightness(record):
 
 
 def log_bound(record):
-    r"""Logarithm of the theorem's curve over its start, $t\log(1 - \gamma\alpha^2/2)$: (K, S)."""
+    r"""Logarithm of the theorem's curve over its start, $t\log(1 - \eta\alpha^2/2)$: (K, S)."""
     return record["steps"][:, None] * torch.log1p(-record["step"] * record["alpha"].square() / 2)
 
 

@@ -11,10 +11,10 @@ def encoder_gradient(length=2, d=2, k=2, hidden=False, homogeneous=True):
     r"""Gradient of $\frac12(f - y)^2$ for one sample, in chain-rule form, with $\tau_0, \tau_1$ as symbols.
 
     Symbols of their own are the attention S (L, L), the mask E (L, k) of the ReLU and the residual r (1, 1). With
-    $\tilde X = SX$, $H = E \circ (\tilde X W_V)$ and $B = E \circ (\mathbf 1 W_O^\top)$:
-    $\nabla_{W_O} = \frac{\tau_1 r}{L} H^\top \mathbf 1$, $\nabla_{W_V} = \frac{\tau_1 r}{L}\tilde X^\top B$,
-    $\nabla_{W_Q} = \Gamma W_K$, $\nabla_{W_K} = \Gamma^\top W_Q$ with $\Gamma = \tau_0 X^\top P X$,
-    $P_{ij} = S_{ij}(A_{ij} - \sum_l S_{il}A_{il})$ and $A = \frac{\tau_1 r}{L} B W_V^\top X^\top$.
+    $\tilde X = SX$, $H = E \circ (\tilde X W_V)$ and $E_O = E \circ (\mathbf 1 W_O^\top)$:
+    $\nabla_{W_O} = \frac{\tau_1 r}{L} H^\top \mathbf 1$, $\nabla_{W_V} = \frac{\tau_1 r}{L}\tilde X^\top E_O$,
+    $\nabla_{W_Q} = G_M W_K$, $\nabla_{W_K} = G_M^\top W_Q$ with $G_M = \tau_0 X^\top G_Z X$,
+    $(G_Z)_{ij} = S_{ij}((G_S)_{ij} - \sum_l S_{il}(G_S)_{il})$ and $G_S = \frac{\tau_1 r}{L} E_O W_V^\top X^\top$.
     ``hidden`` puts a trained $W_H$ behind $W_V$. Without ``homogeneous`` the output H of the activation is a matrix of free
     symbols, so that E is the slope of any activation. Returns (expressions, symbols): dicts name -> sympy matrix.
     """
@@ -42,7 +42,7 @@ def encoder_gradient(length=2, d=2, k=2, hidden=False, homogeneous=True):
 
 
 def logit_slope(weights, slope):
-    r"""Slope by the logits, $P_{ij} = S_{ij}(A_{ij} - \sum_l S_{il}A_{il})$, from the slope A by the weights S."""
+    r"""Slope by the logits, $S_{ij}((G_S)_{ij} - \sum_l S_{il}(G_S)_{il})$, from the slope $G_S$ by the weights S."""
     size = weights.cols
     return sp.ImmutableMatrix(
         weights.rows,
@@ -110,12 +110,12 @@ def law_holds(law, hidden=False, homogeneous=True, block_rates=False, rescaled=T
 
 
 def arc_cosine_kernels():
-    r"""$\kappa_0$ and $\kappa_1$ by polar integration over the plane of x and x', as functions of their angle t.
+    r"""$\kappa_0$ and $\kappa_1$ by polar integration over the plane of x and x', as functions of their angle.
 
-    Both neurons are active for directions $a \in (t - \pi/2, \pi/2)$. Returns (kappa_0, kappa_1, t), unit vectors.
+    Both neurons are active for directions $a \in (\vartheta - \pi/2, \pi/2)$. Returns (kappa_0, kappa_1, vartheta), unit vectors.
     """
     radius, direction = sp.symbols("r a", positive=True)
-    angle = sp.Symbol("t", positive=True)
+    angle = sp.Symbol("vartheta", positive=True)
     density = radius * sp.exp(-(radius**2) / 2) / (2 * sp.pi)
     edges = (direction, angle - sp.pi / 2, sp.pi / 2)
     zeroth = sp.integrate(density, (radius, 0, sp.oo)) * sp.integrate(1, edges)
@@ -125,7 +125,7 @@ def arc_cosine_kernels():
 
 
 def limit_series(order=6):
-    r"""Series of the limiting kernel $\kappa_1 + c\,\kappa_0$ of unit vectors in $c = \cos t$, without the remainder.
+    r"""Series of the limiting kernel $\kappa_1 + c\,\kappa_0$ of unit vectors in $c = \cos\vartheta$, without the remainder.
 
     $\frac1{2\pi} + \frac c2 + \frac{3c^2}{4\pi} + \frac{5c^4}{48\pi} + \dots$; uses $d\kappa_1/dc = \kappa_0$, which is
     checked here. Returns (series, c).
