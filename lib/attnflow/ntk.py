@@ -18,7 +18,8 @@ def arc_cosine(left, right):
     With $\vartheta$ the angle of $x, x'$ and $v \sim N(0, I)$:
     $\kappa_0 = E[1_{v\cdot x > 0}1_{v\cdot x' > 0}] = (\pi - \vartheta)/2\pi$ and
     $\kappa_1 = E[\mathrm{relu}(v\cdot x)\,\mathrm{relu}(v\cdot x')]
-    = |x||x'|(\sin\vartheta + (\pi - \vartheta)\cos\vartheta)/2\pi$ (Cho and Saul 2009, without their factor 2). left: (..., a, d), right: (..., b, d). Returns a pair of (..., a, b).
+    = |x||x'|(\sin\vartheta + (\pi - \vartheta)\cos\vartheta)/2\pi$ (Cho and Saul 2009, without their factor 2).
+    left: (..., a, d), right: (..., b, d). Returns a pair of (..., a, b).
 
     >>> x = torch.eye(2, dtype=torch.float64)
     >>> [float(4 * math.pi**degree * kernel[0, 1]) for degree, kernel in enumerate(arc_cosine(x, x))]
