@@ -530,11 +530,11 @@ PHASES = (
     claim(
         "wider-is-worse",
         "Pairs with one mean: wider is worse",
-        r"LeCun, $\tau_0 = k^{-1}$, 300 steps: share of the loss left at $k = 2048$ less that at $k = 128$.",
-        initial.pairs_run.but(init="lecun", scaling=1.0),
+        r"LeCun, $\tau_0 = k^{-1}$, 300 steps: share of the loss left at $k = 1024$ less that at $k = 64$.",
+        initial.pairs_run.but(init="lecun", scaling=1.0, widths=(64, 1024), copies=2),
         readings.wider_is_worse,
         Above(0.2),
-        Control(r"$\tau_0 = k^{-1/2}$", initial.pairs_run.but(init="lecun", scaling=0.5)),
+        Control(r"$\tau_0 = k^{-1/2}$", initial.pairs_run.but(init="lecun", scaling=0.5, widths=(64, 1024), copies=2)),
     ),
     claim(
         "vision",

@@ -87,7 +87,7 @@ def forecast(seeds, device, width=1024, samples=8, steps=60, scaling=1.0, copies
     return {"loss": full / predicted[0], "predicted": predicted / predicted[0], "gap": gap}
 
 
-def conditioning(seeds, device, widths=(128, 512, 2048), samples=8, data="pairs", steps=300, copies=1, **settings):
+def conditioning(seeds, device, widths=(64, 256, 1024), samples=8, data="pairs", steps=300, copies=1, **settings):
     r"""Mean-matched pairs: least over largest eigenvalue of $K_0$, and the share of the loss left after training.
 
     Descent with 1 over the largest eigenvalue, none where ``steps`` is 0. Returns ``ratio`` and ``left`` (W, S), geometric
