@@ -85,9 +85,9 @@ def log_bound(record):
 
 
 def loss_over_bound(record):
-    r"""Reading: the largest $\mathcal L_t/\mathrm{bound}_t$ after the start, infinite where the run diverged. (S,)."""
+    r"""Reading: the largest $\mathcal L_t/\mathrm{bound}_t$ after the start, at most a million. (S,)."""
     above = torch.log(record["loss"] / record["loss"][0]) - log_bound(record)
-    return torch.nan_to_num(above[1:], nan=torch.inf).amax(dim=0).exp()
+    return torch.nan_to_num(above[1:], nan=torch.inf).amax(dim=0).exp().clamp_max(1e6)
 
 
 def rate_over_bound(record):
@@ -107,8 +107,11 @@ def worst_inequality(record):
 
 
 def left(record):
-    """Reading: the share of the loss that is left at the end, infinite where the run diverged. (S,)."""
-    share = record["final"] / record["loss"][0]
+    """Reading: the share of the loss left at the end, infinite where the run diverged. (S,).
+
+    Not below 1e-9: what is left beyond is rounding, whose digits are nobody's result.
+    """
+    share = (record["final"] / record["loss"][0]).clamp_min(1e-9)
     gone = torch.tensor([word == "non-finite" for word in record["status"]], device=share.device)
     return torch.where(gone, torch.inf, share)
 
