@@ -46,8 +46,8 @@ def block_bounds(bars, rho, largest, net):
 def conditions(state, inputs, labels, net, radius=1.0):
     r"""Left side over right side of the conditions of the theorem; they hold where all are at least 1.
 
-    (A) $\alpha^2 \ge 4\sqrt{2\mathcal L_0}\max_A \mathrm{factor}_A/c_A$, one ratio a block, and
-    (B) $\alpha^3 \ge 8\sqrt{2\mathcal L_0}\rho^2 B_O(1 + \tau_0^2C^4B_V^2(B_Q^2 + B_K^2))$. The radii are
+    Condition (A) is $\alpha^2 \ge 4\sqrt{2\mathcal L_0}\max_A \mathrm{factor}_A/c_A$, one ratio a block, and
+    condition (B) $\alpha^3 \ge 8\sqrt{2\mathcal L_0}\rho^2 B_O(1 + \tau_0^2C^4B_V^2(B_Q^2 + B_K^2))$. The radii are
     $c_A = \mathrm{radius}\cdot\|W_A^0\|$. Returns ``A_O``, ``A_V``, ``A_Q``, ``A_K``, ``B`` and ``alpha``, each (S,).
     """
     runs.number("radius", radius, above=0)

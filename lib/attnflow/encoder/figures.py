@@ -265,7 +265,7 @@ def threshold_figure(arrays, axes_of_table, level=1e-2):
 
 def synthetic_figure(arrays, axes_of_table):
     """The recalled synthetic experiment: loss, movement of the weights, change of the kernel, both scalings."""
-    figure, panels = plot.figure(3, height=2.7)
+    figure, panels = plot.figure(3, width=8.4, height=2.7)
     shades = {0: 0.35, 1: 0.65, 2: 1.0}
     for place, width in enumerate(axes_of_table["width"]):
         for column, scaling in enumerate(axes_of_table["scaling"]):
@@ -280,7 +280,7 @@ def synthetic_figure(arrays, axes_of_table):
     titles = (r"loss, $\mathcal{L}_t/\mathcal{L}_0$", "movement of the weights", "change of the kernel")
     for axes, title in zip(panels, titles, strict=True):
         axes.set(yscale="log", xlabel="epoch", title=title)
-    panels[2].legend(loc="lower right", fontsize=6)
+    panels[2].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=6.5)
     return figure
 
 
@@ -296,5 +296,5 @@ def vision_figure(arrays, axes_of_table):
                 lines[0].set_label(f"{label}, width {width}")
     panels[0].set(xlabel="step", title="training loss")
     panels[1].set(xlabel="step", yscale="log", title="entropy deficit of the attention")
-    panels[0].legend(loc="lower left", fontsize=7)
+    panels[1].legend(loc="lower right", fontsize=7)
     return figure
