@@ -39,6 +39,7 @@ check: $(READY) ## run the claims of the book again and compare your run with it
 
 bench: $(READY) ## time a stack of runs against the same runs one by one
 	@$(PY) benchmarks/stack.py
+	@$(ONE_THREAD) $(PY) benchmarks/encoder.py
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(PY) -c "import jupyterlab" 2>/dev/null || $(PY) -m pip install -q jupyterlab==4.6.6
