@@ -39,7 +39,8 @@ check: $(READY) ## run the claims of the book again and compare your run with it
 
 bench: $(READY) ## time a stack of runs against the same runs one by one
 	@$(PY) benchmarks/stack.py
-	@OMP_NUM_THREADS=1 $(PY) benchmarks/cooccurrence.py
+	@$(ONE_THREAD) $(PY) benchmarks/cooccurrence.py
+	@$(ONE_THREAD) $(PY) benchmarks/encoder.py
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(PY) -c "import jupyterlab" 2>/dev/null || $(PY) -m pip install -q jupyterlab==4.6.6

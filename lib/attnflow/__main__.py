@@ -10,8 +10,7 @@ from pathlib import Path
 
 from attnflow import citations, claims, runs, sweep
 
-CHAPTERS = ("foundations", "cooccurrence")
-PLANNED = ("encoder", "kernels", "meanfield")
+CHAPTERS = ("foundations", "cooccurrence", "encoder")
 MOST_SEEDS = 1000
 
 

@@ -22,6 +22,18 @@ CHAPTERS = {
         "du2018balanced",
         "marcotte2023abide",
     ),
+    "encoder": (
+        "wu2023encoder",
+        "nguyen2020pyramidal",
+        "jacot2018ntk",
+        "cho2009kernel",
+        "chizat2019lazy",
+        "lewkowycz2020large",
+        "sakai2025attention",
+        "du2018balanced",
+        "marcotte2023abide",
+        "marcotte2025transformative",
+    ),
 }
 
 

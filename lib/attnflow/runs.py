@@ -80,17 +80,17 @@ def device(name=None):
     return torch.device(name)
 
 
-def streams(seeds):
+def streams(seeds, replica=None):
     """One CPU generator a seed: the whole randomness of that run.
 
-    seeds: integers of at least 0, one a run. Returns a list of ``torch.Generator``.
+    seeds: integers of at least 0, one a run. replica: a whole number that names an independent draw of the same runs, as
+    numpy's ``SeedSequence(seed).spawn`` makes it; None is the run itself. Returns a list of ``torch.Generator``.
     """
     seeds = [integer("seed", seed, least=0) for seed in seeds]
     check("seeds", seeds, "at least one seed", len(seeds) > 0)
-    return [
-        torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1))
-        for seed in map(int, seeds)
-    ]
+    child = () if replica is None else (integer("replica", replica, least=0),)
+    sequences = [np.random.SeedSequence(int(seed), spawn_key=child) for seed in seeds]
+    return [torch.Generator().manual_seed(int(each.generate_state(1, np.uint64)[0] >> 1)) for each in sequences]
 
 
 def normal(generators, *shape, std=1.0):

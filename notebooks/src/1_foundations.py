@@ -434,9 +434,9 @@ claim["logistic"]
 #
 # What does an *unbalanced* start change? In {eq}`eq-u` a larger $|c|$ makes every $u$ move faster: **with the same
 # product at the start, the balanced run is the slowest**, because $c^2 + 4u^2$ is smallest at $c = 0$. Integrating {eq}`eq-u`
-# gives the time to reach any $u$ in closed form: with $\kappa = 4y^2 + c^2$,
+# gives the time to reach any $u$ in closed form: with $q^2 = 4y^2 + c^2$,
 #
-# $$t(u) = \frac{1}{\sqrt{\kappa}}\,\operatorname{asinh}\!\Big(\frac{\kappa/(y-u) - 4y}{2|c|}\Big) + \text{const},$$ (eq-arrival)
+# $$t(u) = \frac{1}{q}\,\operatorname{asinh}\!\Big(\frac{q^2/(y-u) - 4y}{2|c|}\Big) + \text{const},$$ (eq-arrival)
 #
 # which sympy confirms by differentiation, $(dt/du)^2$ times the squared speed being
 

@@ -115,7 +115,7 @@ claim["idle-attention"]
 #
 # Let the width be large, the initial weights small, the number of samples at least of the order of $L^2$. With high probability:
 #
-# **Phase 1.** At a time $t_1$ of order $1/\|\omega(0)\|^2$ all training samples are classified correctly, $\gamma_1, \gamma_2$ are
+# **Phase 1.** At a time $t_\star$ of order $1/\|\omega(0)\|^2$ all training samples are classified correctly, $\gamma_1, \gamma_2$ are
 # positive and $\gamma_3$ is negative, all of order one. The loss is still of order one, and the attention scores are close to their
 # initial values.
 #
@@ -307,7 +307,7 @@ balance.fixed_ratio(shares=(7, 5, 0))
 # assumption, idle attention, not a proof.*
 #
 # The derivation is a page of algebra, and sympy does it before your eyes. By symmetry $s_3=s_2$; put $s_1 = 1$. The solution
-# is $w = \sum_i\alpha_iy_ix_i$ with $\alpha_i = s_c/n_c$, so $w_1 = w_2 = 1-s_2$, $w_3 = 1-2s_2-s_4$, and a random word of class $c$ weighs $\pm s_c/n_c$.
+# is $w = \sum_i\nu_iy_ix_i$ with $\nu_i = s_c/n_c$, so $w_1 = w_2 = 1-s_2$, $w_3 = 1-2s_2-s_4$, and a random word of class $c$ weighs $\pm s_c/n_c$.
 # Here are the margins of classes 1, 2 and 4:
 
 # %%
@@ -360,9 +360,9 @@ print(
 # Four runs with $n = 60$, $L = 5$, $k = 128$ and $o = 16$, to a loss of $10^{-6}$. The loss falls like $1/t$, so plain descent
 # would need millions of steps; we follow the same flow by Heun's method on a clock on which the loss shrinks evenly, a few hundred steps in all.
 #
-# **The rule for the boundary.** $\tau_1$ is the time from which on the mean margin $y_iF_i$ of every class stays positive, interpolated between records. (The
+# **The rule for the boundary.** $\tau_\star$ is the time from which on the mean margin $y_iF_i$ of every class stays positive, interpolated between records. (The
 # least margin of all samples is a worse rule: the random $F(0)$ of a single sample shifts it.) Nothing is fitted: dashed lines
-# are the reduced flow, dotted lines the limits {eq}`eq-idle-limit`, the shading its $\tau_1$.
+# are the reduced flow, dotted lines the limits {eq}`eq-idle-limit`, the shading its $\tau_\star$.
 
 # %% mystnb={"image": {"alt": "Six panels over logarithmic time with two shaded phases: token scores, class losses twice, ratios of sums of loss derivatives, changes of attention scores and of the value Gram matrix. Four measured runs lie on the dashed reduced flow; the losses of single words rise before they fall; ratios end on dotted limits; attention scores move in Phase 2."}}
 figures.phases_figure(base, inner=0.1 / math.sqrt(5 * 128), width=128)
@@ -371,12 +371,12 @@ plt.show()
 # %%
 marks = reduced.Reduced(60, 5).landmarks()
 early = experiments.early(SEEDS, DEVICE)
-print("tau_1, reduced flow:     ", show(marks["tau_1"]["tau"]))
-print("tau_1, runs, c0 = 0.1:   ", *map(show, base["tau_1"].tolist()))
-print("tau_1, runs, c0 = 0.01:  ", *map(show, early["tau_1"].tolist()))
-print("loss at tau_1, predicted:", show(marks["tau_1"]["loss"]))
+print("tau*, reduced flow:     ", show(marks["tau_1"]["tau"]))
+print("tau*, runs, c0 = 0.1:   ", *map(show, base["tau_1"].tolist()))
+print("tau*, runs, c0 = 0.01:  ", *map(show, early["tau_1"].tolist()))
+print("loss at tau*, predicted:", show(marks["tau_1"]["loss"]))
 print(
-    "loss at tau_1, c0 = 0.01:", *map(show, readings.boundary_loss(early).tolist())
+    "loss at tau*, c0 = 0.01:", *map(show, readings.boundary_loss(early).tolist())
 )
 
 # %% [markdown]
@@ -384,9 +384,9 @@ print(
 #
 # * **Token scores.** $\gamma_1$ and $\gamma_2$ rise at once, $\gamma_3$ falls behind them. In Phase 1 the network first learns "a target is good", which
 #   is right for $I_1$ and wrong for $I_2$ and $I_3$; then the common word takes over the bias.
-# * **Class losses.** That is why the losses of $I_2$ and $I_3$ first *rise*. They reach their top before $\tau_1$, and at $\tau_1$, where they are back
+# * **Class losses.** That is why the losses of $I_2$ and $I_3$ first *rise*. They reach their top before $\tau_\star$, and at $\tau_\star$, where they are back
 #   at $\log 2$, the total loss is still of order one.
-# * **Ratios.** From $\tau_1$ on $\rho$ stays in its range, $s_2$ and $s_3$ are hardly apart, and all end on the dotted limits.
+# * **Ratios.** From $\tau_\star$ on $\rho$ stays in its range, $s_2$ and $s_3$ are hardly apart, and all end on the dotted limits.
 # * **Value weights.** $W_VW_V^\top$ follows suit: $\gamma$ is read off $W_V$, so words whose scores grow together align.
 # * **Attention scores.** They do have the signs of {prf:ref}`thm-two-phases`, but look at the scale of the axis. They move *because* the token scores have
 #   moved: to first order $\dot\Phi \approx -2\sigma_0^2k\,G_\Phi$, which is the dashed line. The runs fall behind it late, when
@@ -422,13 +422,13 @@ claim["balance-range"]
 claim["balance-limit"]
 
 # %% [markdown]
-# One statement of {prf:ref}`thm-two-phases` needs a word. At $\tau_1$ the sum $\gamma_1+\gamma_3$ is not yet negative with $n = 60$: the random words carry
+# One statement of {prf:ref}`thm-two-phases` needs a word. At $\tau_\star$ the sum $\gamma_1+\gamma_3$ is not yet negative with $n = 60$: the random words carry
 # part of the margin of $I_2$. It becomes negative later; the theorem is about many samples, where random words matter less.
 
 # %%
 at_boundary = phases.at(base["tau"], base["gamma"], base["tau_1"])
 at_end = phases.final(base, base["gamma"])
-for name, scores in (("at tau_1:  ", at_boundary), ("at the end:", at_end)):
+for name, scores in (("at tau*:   ", at_boundary), ("at the end:", at_end)):
     print(
         f"gamma_1 + gamma_3 < 0 {name}", (scores[:, 0] + scores[:, 2] < 0).tolist()
     )
@@ -436,7 +436,7 @@ for name, scores in (("at tau_1:  ", at_boundary), ("at the end:", at_end)):
 # %% [markdown]
 # ### Sample by sample
 #
-# {prf:ref}`thm-limit` says more than class sums: each $g_i$ is proportional to its own dual variable $\alpha_i$, and nothing in that needs
+# {prf:ref}`thm-limit` says more than class sums: each $g_i$ is proportional to its own dual variable $\nu_i$, and nothing in that needs
 # distinct words. Let random words repeat ($d = 64$), so that every sample has a dual variable of its own. The closed forms no longer
 # apply; the dual of the actual data does.
 
@@ -679,7 +679,7 @@ print(
 # :::{solution} ex-two-5
 # :class: dropdown
 #
-# Late, $g_i = n\mathcal L\,\alpha_i/\sum_j\alpha_j$, and $\sum_j\alpha_j = \|w^\ast\|^2$ by complementary slackness. Then $\gamma' = \frac1n\sum_iy_ig_ix_i = \mathcal L\,w^\ast/\|w^\ast\|^2$; margins of support vectors
+# Late, $g_i = n\mathcal L\,\nu_i/\sum_j\nu_j$, and $\sum_j\nu_j = \|w^\ast\|^2$ by complementary slackness. Then $\gamma' = \frac1n\sum_iy_ig_ix_i = \mathcal L\,w^\ast/\|w^\ast\|^2$; margins of support vectors
 # grow at rate $\mathcal L/\|w^\ast\|^2$, so $\mathcal L' = -\mathcal L^2/\|w^\ast\|^2$. This sharpens the $1/t$ of {prf:ref}`thm-two-phases`; the runs fall somewhat faster since $\|\omega\|^2$ grows.
 # :::
 #

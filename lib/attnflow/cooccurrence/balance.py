@@ -16,7 +16,7 @@ SECOND, FOURTH = sp.symbols("s_2 s_4", nonnegative=True)
 
 
 def class_margins(samples=SAMPLES, length=LENGTH, second=SECOND, fourth=FOURTH):
-    r"""Margins of classes 1, 2, 4 of $w = \sum_i \alpha_i y_i x_i$, with $s_1 = 1$ and distinct random words.
+    r"""Margins of classes 1, 2, 4 of $w = \sum_i \nu_i y_i x_i$, with $s_1 = 1$ and distinct random words.
 
     $w_1 = w_2 = s_1 - s_2$, $w_3 = s_1 - 2s_2 - s_4$, and a random word of class c weighs $y\,s_c/n_c$ with $n_1 = n/2$,
     $n_2 = n_4 = n/6$. Returns a tuple of expressions.

@@ -26,7 +26,8 @@ PHASES = (
     claim(
         "boundary",
         "Phase 1 ends when the reduced flow says so",
-        r"$\tau_1 = |\omega(0)|^2t_1$, where the mean margins of all classes stay positive; with $\sigma_0 = 0.01/\sqrt{Lk}$.",
+        r"$\tau_\star = |\omega(0)|^2t_\star$, where the mean margins of all classes stay positive; "
+        r"with $\sigma_0 = 0.01/\sqrt{Lk}$.",
         provenance=f"{DERIVED}; that a time of order $1/|\\omega|^2$ exists is the paper's Theorem 3.1",
         experiment=experiments.early,
         predict=landmark("tau"),
@@ -37,7 +38,7 @@ PHASES = (
     claim(
         "boundary-loss",
         "The loss is still large at the end of Phase 1",
-        r"$\mathcal L(t_1)$ is the number of the reduced flow, of order one.",
+        r"$\mathcal L(t_\star)$ is the number of the reduced flow, of order one.",
         provenance=f"{DERIVED}; that it is of order one is the paper's Theorem 3.1",
         experiment=experiments.early,
         predict=landmark("loss"),
@@ -48,7 +49,7 @@ PHASES = (
     claim(
         "early-rise",
         "Single words are misjudged first",
-        r"The losses of $I_2$ and $I_3$ both rise by more than 0.03 above their start before $t_1$.",
+        r"The losses of $I_2$ and $I_3$ both rise by more than 0.03 above their start before $t_\star$.",
         provenance="paper, Lemmas 4.1 and 4.2; the number derived here",
         experiment=experiments.early,
         predict=second_loss_rise,
@@ -59,7 +60,7 @@ PHASES = (
     claim(
         "scores-wait",
         "Phase 1 hardly moves the attention scores",
-        "At $t_1$ the four watched scores have done less than one hundredth of their whole change.",
+        r"At $t_\star$ the four watched scores have done less than one hundredth of their whole change.",
         provenance="paper, Theorem 3.1; the number derived here",
         experiment=experiments.base,
         read=readings.score_share,
@@ -69,7 +70,8 @@ PHASES = (
     claim(
         "separation",
         "Values first, scores second",
-        "At $t_1$ the token scores have done a part of their change that is more than five times that of the attention scores.",
+        r"At $t_\star$ the token scores have done a part of their change that is more than five times that of the "
+        "attention scores.",
         provenance="paper, Theorems 3.1 and 3.2; the number derived here",
         experiment=experiments.base,
         read=readings.separation,
@@ -176,7 +178,7 @@ BALANCE = (
     claim(
         "balance-range",
         "The gradients balance: the ratio stays in its range",
-        r"For all $t \ge t_1$ the ratio $\rho$ is inside (1, 2), at least 0.1 from both ends.",
+        r"For all $t \ge t_\star$ the ratio $\rho$ is inside (1, 2), at least 0.1 from both ends.",
         provenance="paper, section 4; the room of 0.1 derived here",
         experiment=experiments.base,
         read=readings.range_room,
@@ -186,7 +188,7 @@ BALANCE = (
     claim(
         "balance-singles",
         "The gradients balance: both single words alike",
-        r"For all $t \ge t_1$ the largest $|\log(s_3/s_2)|$ is small.",
+        r"For all $t \ge t_\star$ the largest $|\log(s_3/s_2)|$ is small.",
         provenance="paper, Lemma 4.4",
         experiment=experiments.base,
         read=readings.singles_apart,
@@ -196,7 +198,7 @@ BALANCE = (
     claim(
         "balance-step",
         "Descent keeps the range while its step is small",
-        r"Descent with $\eta = 0.01$ keeps $\rho$ inside (1, 2) by 0.1 from $t_1$ on.",
+        r"Descent with $\eta = 0.01$ keeps $\rho$ inside (1, 2) by 0.1 from $t_\star$ on.",
         provenance=DERIVED,
         experiment=experiments.stepped,
         read=readings.range_room,

@@ -31,7 +31,7 @@ def separate(features, labels):
     r"""Solve the hard-margin problem without bias, by Lawson and Hanson's least-distance programme.
 
     With $Z = \mathrm{diag}(y)X$, u = argmin over $u\ge0$ of $|Z^\top u|^2 + (1 - \mathbf 1^\top u)^2$ gives
-    $\alpha = u/(1-\mathbf 1^\top u)$ and $w = Z^\top\alpha$. features: (n, d); labels: (n,) of +-1.
+    $\nu = u/(1-\mathbf 1^\top u)$ and $w = Z^\top\nu$. features: (n, d); labels: (n,) of +-1.
     Raises ValueError where the shapes do not fit or the data are not separable.
 
     >>> separate([[1.0, 0.0], [0.0, 2.0]], [1, -1]).weights.round(6).tolist()

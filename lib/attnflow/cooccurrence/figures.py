@@ -112,7 +112,7 @@ def _loss_panels(start, whole, run, taus, solved):
 def _ratio_panel(axes, run, taus, solved, boundary):
     """Quotients of the class sums and the ratio from the boundary on, with their limits dotted."""
     sums, late = phases.sums(run), taus >= boundary
-    plot.measured(axes, run["tau"], phases.later(run, phases.ratio(sums)), "orange", r"$\rho$, from $\tau_1$ on")
+    plot.measured(axes, run["tau"], phases.later(run, phases.ratio(sums)), "orange", r"$\rho$, from $\tau_\star$ on")
     plot.theory(axes, taus[late], solved["rho"][late])
     for index, name in ((1, "$s_2/s_1$"), (2, "$s_3/s_1$"), (3, "$s_4/s_1$")):
         plot.measured(axes, run["tau"], sums[..., index] / sums[..., 0], CLASSES[index], name)
@@ -148,7 +148,7 @@ def dual_figure(distinct, repeated):
                 axes.plot(across[inside], up[inside], "o", ms=3, alpha=0.6, color=plot.COLOURS[CLASSES[index]])
             top = max(top, across.max())
         plot.theory(axes, [0, top], [0, top])
-        axes.set(title=title, xlabel=r"dual variable $\alpha_i$, share of the sum")
+        axes.set(title=title, xlabel=r"dual variable $\nu_i$, share of the sum")
     panels[0].set_ylabel(r"loss derivative $g_i$, share of the sum")
     for index in range(4):
         panels[0].plot([], [], "o", ms=3, color=plot.COLOURS[CLASSES[index]], label=NAMES[index])
@@ -234,7 +234,7 @@ def attention_figure(freezing, small, large):
     for run, colour, label in ((small, "blue", "$c_0 = 0.1$"), (large, "red", "$c_0 = 16$")):
         plot.measured(right, run["tau"], phases.later(run, phases.ratio(phases.sums(run))), colour, label)
     clock(right, 3, 1e3)
-    right.set(ylabel=r"$\rho$ from $\tau_1$ on", ylim=(-0.5, 3.2))
+    right.set(ylabel=r"$\rho$ from $\tau_\star$ on", ylim=(-0.5, 3.2))
     for level in (1, 2):
         right.axhline(level, color="#999999", lw=0.8)
     plot.theory(right, [3, 1e3], [balance.predicted(60, 5)[2]] * 2, "predicted limit")

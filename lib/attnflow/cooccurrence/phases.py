@@ -100,7 +100,7 @@ def crossing(times, values):
 
 
 def boundary(run):
-    r"""$\tau_1$, where Phase 1 ends: from there on the mean margin of every class stays positive. Returns (S,)."""
+    r"""$\tau_\star$, where Phase 1 ends: from there on the mean margin of every class stays positive. Returns (S,)."""
     return crossing(run["tau"], class_means(run["margins"], run["classes"]).amin(dim=-1))
 
 

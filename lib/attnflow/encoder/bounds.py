@@ -1,0 +1,128 @@
+r"""The convergence theorem in numbers: its two conditions, and every inequality of its derivation along a run.
+
+$\Psi$ (n, k) are the features, $\alpha$ their n-th singular value at the start, C the largest token norm,
+$\chi = \tau_1\sqrt n\,C$, and $B_A = \|W_A^0\| + c_A$ the largest operator norm that $W_A$ may reach, with radius $c_A$.
+"""
+
+import sympy as sp
+import torch
+
+from attnflow import runs
+from attnflow.encoder import model
+
+BLOCKS = ("W_O", "W_V", "W_Q", "W_K")
+
+
+def norms(state):
+    """Operator norms of the four matrices: name -> (S,)."""
+    return {name: torch.linalg.matrix_norm(state[name], ord=2) for name in BLOCKS}
+
+
+def smallest_singular(features):
+    r"""The n-th singular value of the features (S, n, k): 0 where k < n. Returns (S,)."""
+    samples, width = features.shape[1:]
+    if width < samples:
+        return features.new_zeros(features.shape[0])
+    return torch.linalg.eigvalsh(features @ features.mT)[:, 0].clamp_min(0).sqrt()
+
+
+def scales(inputs, net):
+    r"""$\chi = \tau_1\sqrt n\,C$ and C, the largest token norm: two tensors (S,)."""
+    largest = inputs.norm(dim=-1).amax(dim=(1, 2))
+    return net.tau_1 * inputs.shape[1] ** 0.5 * largest, largest
+
+
+def block_bounds(bars, chi, largest, net):
+    r"""Factors of the gradient bounds $\|\nabla_A \mathcal L\| \le \mathrm{factor}_A\sqrt{2\mathcal L}$: name -> (S,)."""
+    through = chi * net.tau_0 * largest**2 * bars["W_V"] * bars["W_O"]
+    return {
+        "W_O": chi * bars["W_V"],
+        "W_V": chi * bars["W_O"],
+        "W_Q": through * bars["W_K"],
+        "W_K": through * bars["W_Q"],
+    }
+
+
+def conditions(state, inputs, labels, net, radius=1.0):
+    r"""Left side over right side of the conditions of the theorem; they hold where all are at least 1.
+
+    Condition (A) is $\alpha^2 \ge 4\sqrt{2\mathcal L_0}\max_A \mathrm{factor}_A/c_A$, one ratio a block, and
+    condition (B) $\alpha^3 \ge 8\sqrt{2\mathcal L_0}\chi^2 B_O(1 + \tau_0^2C^4B_V^2(B_Q^2 + B_K^2))$. The radii are
+    $c_A = \mathrm{radius}\cdot\|W_A^0\|$. Returns ``A_O``, ``A_V``, ``A_Q``, ``A_K``, ``B`` and ``alpha``, each (S,).
+    """
+    runs.number("radius", radius, above=0)
+    start = norms(state)
+    bars = {name: (1 + radius) * value for name, value in start.items()}
+    chi, largest = scales(inputs, net)
+    alpha = smallest_singular(model.features(state, inputs, net))
+    size = (2 * model.loss(state, inputs, labels, net)).sqrt()
+    found = {
+        "A_" + name[2:]: alpha.square() * radius * start[name] / (4 * size * factor)
+        for name, factor in block_bounds(bars, chi, largest, net).items()
+    }
+    drift = 1 + (net.tau_0 * largest**2 * bars["W_V"]).square() * (bars["W_Q"].square() + bars["W_K"].square())
+    return found | {"B": alpha**3 / (8 * size * chi.square() * bars["W_O"] * drift), "alpha": alpha}
+
+
+def along(state, start, inputs, labels, net, largest_singular=False):
+    r"""Every inequality of the derivation at one state of a run: left side over right side, at most 1. name -> (S,).
+
+    ``PL``: $2\sigma_{\min}(\Psi)^2\mathcal L \le \|\nabla\mathcal L\|^2$; one row a block gradient; ``drift``:
+    $\|\Psi - \Psi_0\| \le \chi(\|\Delta W_V\| + \tau_0C^2B_V(B_K\|\Delta W_Q\| + B_Q\|\Delta W_K\|))$; ``Weyl``:
+    $\sigma_{\min}(\Psi_0) - \|\Psi - \Psi_0\| \le \sigma_{\min}(\Psi)$. Bounds $B_A$ are the larger of both ends.
+    ``largest_singular`` puts the largest singular value into ``PL``, which is wrong.
+    """
+    now, then = norms(state), norms(start)
+    bars = {name: torch.maximum(now[name], then[name]) for name in BLOCKS}
+    chi, largest = scales(inputs, net)
+    loss, gradient = model.field(inputs, labels, net)(state)
+    size = (2 * loss).sqrt()
+    factors = block_bounds(bars, chi, largest, net)
+    found = {name: gradient[name].flatten(1).norm(dim=1) / (factors[name] * size) for name in BLOCKS}
+    first, last = model.features(start, inputs, net), model.features(state, inputs, net)
+    squares = sum(gradient[name].square().sum(dim=(1, 2)) for name in BLOCKS)
+    singular = torch.linalg.matrix_norm(last, ord=2) if largest_singular else smallest_singular(last)
+    found["PL"] = 2 * singular.square() * loss / squares
+    moved = {name: torch.linalg.matrix_norm(state[name] - start[name], ord=2) for name in BLOCKS}
+    turned = bars["W_K"] * moved["W_Q"] + bars["W_Q"] * moved["W_K"]
+    room = moved["W_V"] + net.tau_0 * largest**2 * bars["W_V"] * turned
+    distance = (last - first).flatten(1).norm(dim=1)
+    found["drift"] = torch.where(room > 0, distance / (chi * room), 0.0)
+    found["Weyl"] = (smallest_singular(first) - distance) / smallest_singular(last)
+    return found
+
+
+def exponents(init, scaling, radius=0):
+    r"""How left over right side of each condition grows: $k^a n^b$, for fixed d and L. Returns name -> (a, b).
+
+    Uses $\alpha^2 \sim k$ (LeCun, He) or 1 (NTK), $\mathcal L_0 \sim n$, norms of $W_Q, W_K, W_V \sim k^{1/2}$, and
+    $c_O \sim \|W_O^0\| n^{\mathrm{radius}}$, the other radii of the order of their matrices. All are exact rationals.
+    """
+    runs.choice("init", init, model.INITS)
+    s, grow, half = sp.nsimplify(scaling), sp.nsimplify(radius), sp.Rational(1, 2)
+    tau, out, alpha = (-half, half, sp.Integer(0)) if init == "ntk" else (sp.Integer(0), sp.Integer(0), half)
+    mixing = 2 - 2 * s  # of tau_0^2 B_V^2 (B_Q^2 + B_K^2)
+    return {
+        "A_O": (2 * alpha - tau - half + out, grow - 1),
+        "A_V": (2 * alpha - tau - out + half, -1 - grow),
+        "A_Q": (2 * alpha - tau + s - half - out, -1 - grow),
+        "B": (3 * alpha - 2 * tau - out - max(mixing, 0), -sp.Rational(3, 2) - grow),
+    }
+
+
+def required(init, scaling, radius=0):
+    r"""Exponent e of the width $k \sim n^e$ from which all conditions hold; infinite where no width is enough."""
+    needs = [-b / a if a > 0 else (sp.oo if b < 0 else 0) for a, b in exponents(init, scaling, radius).values()]
+    return max(needs)
+
+
+def best_radius(init, scaling):
+    """The radius of $W_O$ that makes the required exponent least. Returns (radius, exponent), exact rationals."""
+    powers = list(exponents(init, scaling).values())
+    slopes = [b - b0 for (_, b), (_, b0) in zip(exponents(init, scaling, 1).values(), powers, strict=True)]
+    if any(a <= 0 for a, _ in powers):
+        return sp.Integer(0), sp.oo
+    lines = [(-b / a, -slope / a) for (a, b), slope in zip(powers, slopes, strict=True)]
+    crossings = {(q - p) / (u - v) for p, u in lines for q, v in lines if u != v}
+    candidates = [sp.Integer(0), *(c for c in crossings if c > 0)]
+    return min(((c, required(init, scaling, c)) for c in candidates), key=lambda pair: (pair[1], pair[0]))

@@ -1,0 +1,48 @@
+"""Data of chapter 3: Gaussian tokens, pairs of samples that share their token mean, and handwritten digits."""
+
+import torch
+
+from attnflow import data, runs
+
+
+def gaussian(generators, samples, length, d, std=1.0):
+    r"""Gaussian tokens with random labels: X (S, n, L, d) with entries $N(0, \mathrm{std}^2)$, y (S, n) with $N(0, 1)$."""
+    for name, value in {"samples": samples, "length": length, "d": d}.items():
+        runs.integer(name, value)
+    runs.number("std", std, above=0)
+    return runs.normal(generators, samples, length, d, std=std), runs.normal(generators, samples)
+
+
+def pairs(generators, samples, length, d, std=1.0):
+    r"""Pairs of samples with the same token mean and opposite labels $\pm 1$.
+
+    Both are drawn alone, then the second is shifted to the mean of the first, so no function of the token mean tells them
+    apart. Returns X (S, n, L, d) and y (S, n). Raises ValueError when n is odd.
+    """
+    runs.check("samples", samples, "an even number of at least 2", samples % 2 == 0 and samples >= 2)
+    first, _ = gaussian(generators, samples // 2, length, d, std)
+    second, _ = gaussian(generators, samples // 2, length, d, std)
+    second = second - second.mean(dim=2, keepdim=True) + first.mean(dim=2, keepdim=True)
+    signs = torch.tensor([1.0, -1.0], dtype=runs.DTYPE).expand(len(generators), samples // 2, 2)
+    return torch.stack([first, second], dim=2).flatten(1, 2), signs.reshape(len(generators), samples)
+
+
+def digits(generators, samples, length=16, d=4, std=1.0, classes=(3, 8)):
+    r"""Handwritten digits of two classes with labels $\pm 1$: 16 patches of 2 x 2 pixels, each pixel shifted to mean 0.
+
+    Tokens are scaled to a mean square of $\mathrm{std}^2$ an entry. Returns X (S, n, 16, 4) and y (S, n). Raises ValueError
+    for another length or d, ImportError where scikit-learn is absent.
+    """
+    runs.check("length, d", (length, d), "(16, 4), the patches of a digit", (length, d) == (16, 4))
+    tokens, labels = data.digits(patch=2)
+    first, second = (torch.nonzero(labels == each)[:, 0] for each in classes)
+    pool = torch.cat([first, second])
+    runs.check("samples", samples, f"from 2 to {len(pool)}", 2 <= samples <= len(pool))
+    centred = tokens[pool] - tokens[pool].mean(dim=0)
+    centred = std * centred / centred.square().mean().sqrt()
+    signs = torch.where(labels[pool] == classes[0], 1.0, -1.0).to(runs.DTYPE)
+    chosen = torch.stack([torch.randperm(len(pool), generator=g)[:samples] for g in generators])
+    return centred[chosen], signs[chosen]
+
+
+TASKS = {"gaussian": gaussian, "pairs": pairs, "digits": digits}

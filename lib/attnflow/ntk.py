@@ -1,0 +1,112 @@
+r"""Neural tangent kernels, $K(x, x') = \langle \nabla_\theta f(x), \nabla_\theta f(x')\rangle$, without the Jacobian.
+
+The gradient by a weight matrix is a sum of few rank-one terms, so its inner products are products of small Gram matrices
+(the Gram form). It costs no memory of the size of the parameters; the Jacobian is the slow twin that tests it.
+"""
+
+import math
+
+import torch
+from torch.func import jacrev, vmap
+
+from attnflow import runs
+
+
+def arc_cosine(left, right):
+    r"""Arc-cosine kernels of two sets of vectors, which are what ReLU neurons average to.
+
+    With $\vartheta$ the angle of $x, x'$ and $v \sim N(0, I)$:
+    $\kappa_0 = E[1_{v\cdot x > 0}1_{v\cdot x' > 0}] = (\pi - \vartheta)/2\pi$ and
+    $\kappa_1 = E[\mathrm{relu}(v\cdot x)\,\mathrm{relu}(v\cdot x')]
+    = |x||x'|(\sin\vartheta + (\pi - \vartheta)\cos\vartheta)/2\pi$ (Cho and Saul 2009, without their factor 2).
+    left: (..., a, d), right: (..., b, d). Returns a pair of (..., a, b).
+
+    >>> x = torch.eye(2, dtype=torch.float64)
+    >>> [float(4 * math.pi**degree * kernel[0, 1]) for degree, kernel in enumerate(arc_cosine(x, x))]
+    [1.0, 2.0]
+    """
+    lengths = left.norm(dim=-1)[..., :, None] * right.norm(dim=-1)[..., None, :]
+    cosine = (left @ right.mT / lengths.clamp_min(1e-300)).clamp(-1.0, 1.0)
+    angle = torch.arccos(cosine)
+    zeroth = (math.pi - angle) / (2 * math.pi)
+    first = lengths * (torch.sqrt(1 - cosine.square()) / (2 * math.pi) + zeroth * cosine)
+    return zeroth, first
+
+
+def features(values):
+    r"""Kernel of output weights, $\Psi\Psi^\top$. values: (S, n, k). Returns (S, n, n)."""
+    return values @ values.mT
+
+
+def rank_one(inputs, slopes, samples):
+    r"""Kernel of a matrix whose gradient is $\sum_i a_i b_i^\top$ over the positions i of a sample.
+
+    $K(x, x') = \sum_{ij}\langle a_i, a'_j\rangle\langle b_i, b'_j\rangle$; only pairs $i \le j$ are computed, since the
+    others are their transposes. inputs: (S, n L, a), slopes: (S, n L, b), position running fastest; samples: n.
+    Returns (S, n, n). Raises ValueError where the rows do not divide into samples.
+    """
+    runs.integer("samples", samples)
+    rows = inputs.shape[1]
+    runs.check("rows", rows, f"a multiple of the {samples} samples", rows % samples == 0)
+    length = rows // samples
+    # Position first: then every product is one block of rows, and sums over positions run along whole rows.
+    first, second = (
+        each.unflatten(1, (samples, length)).transpose(1, 2).contiguous().flatten(1, 2) for each in (inputs, slopes)
+    )
+    half = inputs.new_zeros(inputs.shape[0], samples, samples)
+    for place in range(0, rows, samples):
+        here, onward = slice(place, place + samples), slice(place, rows)
+        product = (first[:, here] @ first[:, onward].mT).mul_(second[:, here] @ second[:, onward].mT)
+        product = product.unflatten(2, (-1, samples))
+        half.add_(product[:, :, 1:].sum(dim=2)).add_(product[:, :, 0], alpha=0.5)
+    return half + half.mT
+
+
+def factors(gradients, left, right):
+    r"""Kernel of two factors A, B that the output sees only through $A B^\top$, from $G_n = \partial f_n/\partial (AB^\top)$.
+
+    $\partial f_n/\partial A = G_n B$ and $\partial f_n/\partial B = G_n^\top A$, so that the sum of both kernels,
+    $\langle G_n, G_m B B^\top + A A^\top G_m\rangle$, knows the width only through two small matrices.
+    gradients: (S, n, d, e), left: (S, d, k), right: (S, e, k). Returns (S, n, n).
+    """
+    stack, samples, rows, columns = gradients.shape
+    tall = gradients.reshape(stack, samples * rows, columns)
+    wide = gradients.mT.reshape(stack, samples * columns, rows)
+    through = (tall @ (right @ right.mT)).reshape(gradients.shape)
+    through = through + (wide @ (left @ left.mT)).reshape(stack, samples, columns, rows).mT
+    return gradients.flatten(2) @ through.flatten(2).mT
+
+
+def from_jacobian(output, state, inputs):
+    """The same kernels from the Jacobian, by ``torch.func``: the slow twin.
+
+    output: (name -> tensor of one run, one sample) -> a number; state: name -> (S, ...); inputs: (S, n, ...).
+    Returns name -> (S, n, n), one kernel a tensor of the state.
+    """
+    jacobians = vmap(vmap(jacrev(output), (None, 0)))(state, inputs)
+    flat = {name: value.flatten(2) for name, value in jacobians.items()}
+    return {name: value @ value.mT for name, value in flat.items()}
+
+
+def linear_losses(kernel, residual, step, steps):
+    r"""Losses of descent if the kernel stayed as it is: $\frac12|(I - \eta K)^j r_0|^2$ for j = 0 ... steps.
+
+    kernel: (S, n, n); residual: (S, n); step: a number or (S,). Returns (steps + 1, S).
+    """
+    runs.integer("steps", steps)
+    values, vectors = torch.linalg.eigh(kernel)
+    step = torch.as_tensor(step, dtype=kernel.dtype, device=kernel.device).expand(kernel.shape[0])
+    start = (vectors.mT @ residual[:, :, None])[:, :, 0].square()
+    factor = (1 - step[:, None] * values).square()
+    powers = torch.arange(steps + 1, dtype=kernel.dtype, device=kernel.device)[:, None, None]
+    return (factor**powers * start).sum(dim=2) / 2
+
+
+def linear_rate(kernel, step):
+    r"""Slope per step of the logarithm of the loss at late times, $2\log(1 - \eta\mu_{\min}(K))$. Returns (S,), negative."""
+    return 2 * torch.log1p(-step * torch.linalg.eigvalsh(kernel)[:, 0])
+
+
+def distance(kernel, reference):
+    """Relative Frobenius distance of two kernels, (S, n, n) each. Returns (S,)."""
+    return (kernel - reference).flatten(1).norm(dim=1) / reference.flatten(1).norm(dim=1)
