@@ -540,7 +540,7 @@ PHASES = (
         "vision",
         "A vision Transformer with the 1/k scaling keeps attending uniformly",
         r"A stand-in for the paper's experiment: one block, digits in place of MNIST, 60 steps of descent. Entropy deficit of "
-        r"the attention at the end with $\tau_0 = k^{-1}$.",
+        r"the attention at the end with $\tau_0 = k^{-1}$, in nine seeds of ten: now and then training moves attention further.",
         vision_run.but(width=16, heads=1, depth=1, train=60, test=40, steps=60, step=0.3, scaling=1.0),
         readings.last("deficit"),
         Below(0.04),
@@ -550,6 +550,7 @@ PHASES = (
         ),
         provenance="stand-in for a recalled experiment (MNIST); measured here",
         state="reproduced with changed constants",
+        quota=(9, 10),
     ),
     Claim(
         id="encoder.imdb",
