@@ -7,7 +7,7 @@ TORCH_INDEX ?=
 # One chapter for `make notebooks`, and FORCE=1 to execute what is up to date too.
 CHAPTER ?=
 FORCE ?=
-# Options of `make claims`, for example ARGS="--chapter foundations".
+# Options of `make claims` and `make mutants`, for example ARGS="--chapter foundations".
 ARGS ?=
 
 PY := .venv/bin/python
@@ -15,17 +15,19 @@ READY := .venv/.ready
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: book test notebooks claims check bench lab doctor help clean
+.PHONY: book test test-all mutants notebooks claims check bench lab doctor help clean
 
 book: $(READY) ## build the book into _build and print its address
 	@$(PY) book/build.py
 
-test: $(READY) ## everything that CI runs: lint, format, unit tests, doctests, claims, notebooks, the built book
-	@$(PY) book/build.py
-	$(PY) -m ruff check .
-	$(PY) -m ruff format --check .
-	OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=2 MKL_NUM_THREADS=2 $(PY) -m pytest -m alone
-	$(ONE_THREAD) $(PY) -m pytest -m "not alone" -n 2 --dist loadfile
+test: $(READY) ## the tests of every day: lint, units, claims on two seeds, notebooks, the built book
+	@$(PY) tests/run.py
+
+test-all: $(READY) ## everything that CI runs: these, the notebooks with two threads, mutations
+	@$(PY) tests/run.py --all
+
+mutants: $(READY) ## change the library one line at a time and see that the tests notice (ARGS="--changed", ARGS="--id flow.heun")
+	@$(ONE_THREAD) $(PY) tests/mutants/run.py $(ARGS)
 
 notebooks: $(READY) ## execute the chapters whose source or library changed (CHAPTER=1_foundations, FORCE=1)
 	@$(PY) notebooks/build.py $(CHAPTER) $(if $(FORCE),--force)
@@ -35,12 +37,10 @@ claims: $(READY) ## run all claims and store them in results/claims.json (ARGS="
 	@$(PY) -m attnflow claims --json results/claims.json $(ARGS)
 
 check: $(READY) ## run the claims of the book again and compare your run with it; changes no file
-	@$(PY) book/compare.py
+	@$(PY) -m attnflow compare
 
-bench: $(READY) ## time a stack of runs against the same runs one by one
-	@$(PY) benchmarks/stack.py
-	@$(ONE_THREAD) $(PY) benchmarks/cooccurrence.py
-	@$(ONE_THREAD) $(PY) benchmarks/encoder.py
+bench: $(READY) ## time the library against what one would write instead: each room, and the loop of a flow
+	@for file in $(filter-out benchmarks/timing.py,$(wildcard benchmarks/*.py)); do $(PY) $$file || exit 1; done
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(PY) -c "import jupyterlab" 2>/dev/null || $(PY) -m pip install -q jupyterlab==4.6.6
@@ -50,7 +50,7 @@ doctor: ## one line each on python, venv, disk, torch, threads, chromium, bubble
 	@$(if $(wildcard $(PY)),$(PY),$(PYTHON)) lib/attnflow/doctor.py
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 clean: ## remove the built book and all caches; .venv, notebooks and results stay
 	rm -rf _build .pytest_cache .ruff_cache

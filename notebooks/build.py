@@ -1,7 +1,8 @@
 """Execute the chapters: notebooks/src/*.py -> notebooks/*.ipynb, one way, as one clean run.
 
-A notebook remembers what it was made from: a hash of its source and of the library that it uses (the ground floor and the
-chapter's own room). Only chapters that no longer agree are executed, whatever the times of the files say.
+A notebook remembers what it was made from: a hash of its source, and one of the code that it uses, which is what it imports
+of the library and all of the chapter's own room. That hash is over syntax trees, so a comment or a docstring costs nothing.
+Only chapters that no longer agree are executed, whatever the times of the files say.
 """
 
 import argparse
@@ -14,25 +15,28 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-LIBRARY = HERE.parent / "lib" / "attnflow"
-NOT_IN_CHAPTERS = {"__main__.py", "doctor.py"}
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
-def digest(paths, root):
-    """A short hash of some files, the same on every system."""
-    total = hashlib.sha256()
-    for path in sorted(paths):
-        text = path.read_text(encoding="utf-8").replace("\r\n", "\n")
-        total.update(f"{path.relative_to(root).as_posix()}\0{text}\0".encode())
-    return total.hexdigest()[:16]
+def digest(text):
+    """A short hash of a text, the same on every system."""
+    return hashlib.sha256(text.replace("\r\n", "\n").encode()).hexdigest()[:16]
 
 
-def made_from(source, library=LIBRARY):
-    """What a chapter is made from: the hash of its source, and of the ground floor with the chapter's own room."""
-    room = library / source.stem.split("_", 1)[-1]
-    floor = [path for path in library.glob("*.py") if path.name not in NOT_IN_CHAPTERS]
-    return {"source": digest([source], source.parent), "library": digest([*floor, *room.rglob("*.py")], library)}
+def modules(source):
+    """The modules that a chapter uses: those that its cells import, and all of its own room, if it has one."""
+    from attnflow import rooms, stamp
+
+    room = next((room.name for room in rooms.rooms().values() if room.page == source.stem), None)
+    own = [name for name in stamp.library() if room and f"{name}.".startswith(f"attnflow.{room}.")]
+    return [*stamp.imports(source.read_text(encoding="utf-8")), *own]  # what is not a code cell is a comment
+
+
+def made_from(source):
+    """What a chapter is made from: the hash of its source, and the hash of the code that it uses."""
+    from attnflow import stamp
+
+    return {"source": digest(source.read_text(encoding="utf-8")), "library": stamp.code(modules(source))}
 
 
 def remembered(notebook):

@@ -1,23 +1,41 @@
 """The built book, as a reader meets it: opened from the disk in a browser that has no network."""
 
+import importlib
+import inspect
 import json
 import os
 import re
 import shutil
+import sys
 import tempfile
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import torch
+from docutils import nodes
+from sphinx.application import Sphinx
+
+from attnflow import __main__ as roof
+from attnflow import laws, stamp
+from attnflow.claims import Row
+from attnflow.rooms import rooms
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
+STORED = ROOT / "results" / "claims.json"
+EXAMPLES = ROOT / "book" / "examples"
 AXE = ROOT / "tests" / "vendor" / "axe.min.js"
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
 WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
+
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+import attnflow_api as api  # noqa: E402
+import attnflow_ledger as ledger  # noqa: E402
 
 
 def missing(what):
@@ -198,13 +216,42 @@ def test_every_source_can_be_downloaded(links):
             assert ((SITE / name).parent / target).resolve().stat().st_size > 0
 
 
-def test_ledger_shows_every_stored_claim(links):
-    stored = ROOT / "results" / "claims.json"
-    if not stored.exists():
+def test_ledger_shows_every_stored_claim_under_its_anchor(site):
+    if not STORED.exists():
         pytest.skip("no run is stored: make claims")
-    claims = json.loads(stored.read_text(encoding="utf-8"))["claims"]
-    wanted = {"claim-" + re.sub(r"[^a-z0-9]+", "-", claim["id"].lower()) for claim in claims}
-    assert wanted <= links["book/ledger.html"].anchors
+    page = (site / "book" / "ledger.html").read_text(encoding="utf-8")
+    cards = re.split(r'<section class="claim" id="([^"]+)">', page)
+    shown = dict(zip(cards[1::2], cards[2::2], strict=True))
+    _, rows = ledger.read(STORED)
+    assert list(shown) == ["claim-" + re.sub(r"[^a-z0-9]+", "-", row.id) for row in rows]
+    for row, card in zip(rows, shown.values(), strict=True):
+        assert f">{row.id}<" in card
+        assert ("fails, as it must" in card) is (row.testable and row.control_fails), row.id
+        assert ("does not hold" in card) is (row.testable and not row.holds), row.id
+
+
+def test_library_page_renders_every_docstring(links):
+    """What a module makes stands under its own name, or under that of its package where this gives it out."""
+    anchors = links["book/api.html"].anchors
+    absent = []
+    for name in stamp.library():
+        above = name.rpartition(".")[0]
+        for one, value in vars(importlib.import_module(name)).items():
+            made = inspect.isroutine(inspect.unwrap(value)) or inspect.isclass(value)
+            if made and value.__module__ == name and not one.startswith("_") and value.__doc__:
+                absent += [f"{name}.{one}"] if not {f"{name}.{one}", f"{above}.{one}"} & anchors else []
+    assert absent == []
+
+
+def test_library_page_reads_like_source(site):
+    page = (site / "book" / "api.html").read_text(encoding="utf-8")
+    assert [
+        word for word in ("Alias for field", "&lt;class", "&lt;factory", " at 0x", "qualname") if word in page
+    ] == []
+
+
+def test_library_page_has_every_room(links):
+    assert {f"room-{name}" for name in rooms()} <= links["book/api.html"].anchors
 
 
 def test_search_finds_a_word_offline(browser):
@@ -219,3 +266,146 @@ def test_site_is_small(site):
     sizes = {path.relative_to(site).as_posix(): path.stat().st_size / 1e6 for path in site.rglob("*") if path.is_file()}
     assert {name: size for name, size in sizes.items() if size > 3} == {}
     assert sum(sizes.values()) < 40
+
+
+ROW = Row(
+    id="foundations.heun-order",
+    chapter="foundations",
+    title="Heun follows the flow to order $2$",
+    statement="The error falls like $h^2$.",
+    provenance="textbook",
+    cite=(),
+    state="reproduced",
+    kind="order",
+    predicted=2.0,
+    measured=(1.98, 2.01, 2.0),
+    shown="1.98 … 2.01",
+    criterion="prediction ± 0.05",
+    margin=0.03,
+    holds=True,
+    control="descent in its place",
+    control_measured=(1.0, 1.01, 0.99),
+    control_shown="0.99 … 1.01",
+    control_fails=True,
+    seed_dependent=True,
+)
+UNTESTED = replace(ROW, id="foundations.far", state="not testable here", holds=False, control_fails=False, control="")
+
+
+@pytest.mark.parametrize("holds", [True, False])
+@pytest.mark.parametrize("fails", [True, False])
+def test_card_tells_what_the_row_says(holds, fails):
+    card = ledger.card(replace(ROW, holds=holds, control_fails=fails))
+    text = card.astext()
+    assert card["ids"] == ["claim-foundations-heun-order"]
+    assert ("fails, as it must" in text, "does not fail" in text) == (fails, not fails)
+    assert ("prediction ± 0.05: holds" in text, "does not hold" in text) == (holds, not holds)
+    for part in ("1.98 … 2.01 over 3 seeds", "0.99 … 1.01 over 3 seeds", "(margin 0.03)", "order", "textbook"):
+        assert part in text
+    badge = next(node for node in card.findall(nodes.inline) if "claim-state" in node["classes"])
+    assert ("claim-reproduced" in badge["classes"]) is (holds and fails)
+
+
+def test_card_of_what_is_not_testable_claims_nothing():
+    text = ledger.card(UNTESTED).astext()
+    assert "not testable here" in text and "Measured" not in text and "fail" not in text
+
+
+def test_card_of_what_could_not_be_run_says_so_and_gives_no_verdict():
+    text = ledger.card(replace(ROW, error="RuntimeError: no luck", measured=(), shown="")).astext()
+    assert "could not be run: RuntimeError: no luck" in text and "fail" not in text and "seeds" not in text
+
+
+def test_summary_counts_what_failed_and_names_what_is_not_as_stated():
+    weak = replace(ROW, id="foundations.weak", control_fails=False)
+    lost = replace(ROW, id="foundations.lost", state="not reproduced", holds=False)
+    text = ledger.summary([ROW, weak, lost, UNTESTED]).astext()
+    assert text.startswith("4 claims: 2 reproduced, 1 not reproduced, 1 not testable here.")
+    assert "Controls that fail as they must: 2 of 3." in text and text.endswith("in this run: foundations.weak.")
+    assert "Not as stated" not in ledger.summary([ROW, lost, UNTESTED]).astext()
+
+
+def test_anchors_of_all_claims_differ_and_are_words_with_hyphens():
+    anchors = [ledger.anchor(claim.id) for room in rooms().values() for claim in room.claims]
+    assert len(set(anchors)) == len(anchors) > 0
+    assert [one for one in anchors if not re.fullmatch(r"claim(-[a-z0-9]+)+", one)] == []
+
+
+def test_stored_run_is_strict_json(tmp_path):
+    path = tmp_path / "claims.json"
+    path.write_text('{"environment": {}, "claims": [{"measured": [NaN]}]}')
+    with pytest.raises(ValueError, match="NaN is no number of JSON"):
+        ledger.read(path)
+    if STORED.exists():
+        assert [row.id for row in ledger.read(STORED)[1]]
+
+
+def test_ledger_puts_every_claim_under_the_title_of_its_room(tmp_path):
+    """A page of its own, built by Sphinx: headings and links come from the rooms, in the order of the book."""
+    made = list(rooms().values())
+    rows = [replace(ROW, id=f"{room.name}.one", chapter=room.name, title=f"One of {room.number}") for room in made]
+    (tmp_path / "results").mkdir()
+    stored = {"environment": {}, "claims": [row.to_json() for row in reversed(rows)]}
+    (tmp_path / ledger.STORED).write_text(json.dumps(stored), encoding="utf-8")
+    (tmp_path / "notebooks").mkdir()
+    for room in made:
+        (tmp_path / "notebooks" / f"{room.page}.md").write_text(f"# Page {room.number}\n", encoding="utf-8")
+    (tmp_path / "index.md").write_text("# Ledger\n\n```{attnflow-ledger}\n```\n", encoding="utf-8")
+    options = {"extensions": ["myst_parser", "sphinx.ext.autodoc", "attnflow_book"]}
+    folders = (tmp_path, None, tmp_path / "out", tmp_path / "trees")
+    app = Sphinx(*folders, "dummy", options, status=None, warning=None)
+    app.build()
+    found = [one for one in app.env.get_doctree("index").findall(nodes.section) if one["ids"][0].startswith("ledger-")]
+    assert [one["ids"][0] for one in found] == [f"ledger-{room.name}" for room in made]
+    for room, section in zip(made, found, strict=True):
+        targets = [node["reftarget"] for node in section.findall(nodes.Element) if node.get("reftype") == "doc"]
+        cards = [node["ids"] for node in section.findall(nodes.section) if "claim" in node["classes"]]
+        assert section.next_node().astext() == f"{room.number} · {room.title}"
+        assert targets == [f"/notebooks/{room.page}"] and cards == [[f"claim-{room.name}-one"]]
+
+
+def test_library_page_lists_every_module_once_and_sections_in_reading_order():
+    listed = [*api.ground(["attnflow.flow"]), *(name for room in rooms().values() for name in api.of_room(room))]
+    assert sorted(listed) == sorted(stamp.library()) and listed[0] == "attnflow.flow"
+    for room in rooms().values():
+        names = api.of_room(room)
+        assert names[1 : 1 + len(room.sections)] == [f"attnflow.{room.name}.{section}" for section in room.sections]
+
+
+def without_seconds(text):
+    return re.sub(r"\d+(\.\d+)? s\b", "SECONDS", text)
+
+
+@pytest.mark.claims
+@pytest.mark.parametrize("seeds", ["0:3", "100:110"])
+def test_the_example_claim_is_as_stated(seeds, capsys):
+    assert roof.main(["claims", "--from", str(EXAMPLES / "my_claims.py"), "--seeds", seeds, "--device", "cpu"]) == 0
+    command, shown = (EXAMPLES / "my_claims.txt").read_text(encoding="utf-8").split("\n", 1)
+    if command.endswith(f"--seeds {seeds}"):
+        assert without_seconds(capsys.readouterr().out) == without_seconds(shown)
+
+
+def test_the_example_is_short():
+    assert len((EXAMPLES / "my_claims.py").read_text(encoding="utf-8").splitlines()) < 40
+
+
+def test_the_error_that_the_page_shows(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_claims.py").write_text("from attnflow import Near\n\n\nedge = Near(rel=-1)\n")
+    assert roof.main(["claims", "--from", "my_claims.py"]) == 2
+    told = capsys.readouterr()
+    assert (EXAMPLES / "error.txt").read_text(encoding="utf-8").split("\n", 1)[1] == told.err and told.out == ""
+
+
+@pytest.mark.parametrize("softmax, most", [(True, 6), (False, 7)])
+def test_the_count_that_the_page_names(softmax, most):
+    def output(state, drawn):
+        tokens, slope = drawn[:9].reshape(3, 3), drawn[9:].reshape(3, 2)
+        logits = (tokens @ state["W_Q"]) @ (tokens @ state["W_K"]).T
+        weights = torch.softmax(logits, dim=-1) if softmax else logits
+        return (slope * (weights @ tokens @ state["W_V"] @ state["W_O"])).sum()
+
+    shapes = {"W_Q": (3, 2), "W_K": (3, 2), "W_V": (3, 2), "W_O": (2, 2)}
+    generator = torch.Generator("cpu").manual_seed(0)
+    found = laws.count(output, shapes, lambda one: torch.randn(15, generator=one, dtype=torch.float64), generator)
+    assert found["laws"] == most

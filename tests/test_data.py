@@ -4,28 +4,25 @@ import sys
 
 import pytest
 import torch
+from conftest import refused
+from sklearn.datasets import load_digits
 
 from attnflow import data, runs
 
 
 def test_patches_are_the_pixels_of_the_images():
-    from sklearn.datasets import load_digits
-
-    stored = load_digits()
-    tokens, labels = data.digits(patch=2)
+    stored, (tokens, labels) = load_digits(), data.digits(patch=2)
     assert tokens.shape == (1797, 16, 4) and labels.tolist() == stored.target.tolist()
     image = torch.as_tensor(stored.images[7]) / 8 - 1
-    assert torch.equal(tokens[7, 6], image[2:4, 4:6].reshape(-1))
-    assert tokens.min() == -1 and tokens.max() == 1
+    assert torch.equal(tokens[7, 6], image[2:4, 4:6].reshape(-1)) and (tokens.min(), tokens.max()) == (-1, 1)
     assert data.digits(patch=4)[0].shape == (1797, 4, 16)
 
 
 def test_subsets_are_fresh_and_their_parts_disjoint():
     tokens, labels = data.subsets(runs.streams([0, 1]), 1000, 797)
-    assert tokens.shape == (2, 1797, 16, 4) and labels.shape == (2, 1797)
-    assert labels[0].bincount().tolist() == labels[1].bincount().tolist() and not torch.equal(labels[0], labels[1])
-    alone = data.subsets(runs.streams([1]), 1000, 797)[1]
-    assert torch.equal(alone[0], labels[1])
+    assert tokens.shape == (2, 1797, 16, 4) and labels.shape == (2, 1797) and not torch.equal(labels[0], labels[1])
+    assert labels[0].bincount().tolist() == labels[1].bincount().tolist()
+    assert torch.equal(data.subsets(runs.streams([1]), 1000, 797)[1][0], labels[1])
 
 
 def test_absent_scikit_learn_is_one_clear_error(monkeypatch):
@@ -38,11 +35,10 @@ def test_absent_scikit_learn_is_one_clear_error(monkeypatch):
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda: data.digits(patch=3), "patch = 3 .* one of 1, 2, 4"),
+        (lambda: data.digits(patch=3), "must be one of 1, 2, 4"),
         (lambda: data.subsets(runs.streams([0]), 1000, 1000), "at most 1797"),
         (lambda: data.subsets(runs.streams([0]), 0), "count = 0"),
     ],
 )
 def test_bad_input_is_one_clear_error(call, words):
-    with pytest.raises(ValueError, match=words):
-        call()
+    refused(call, words)

@@ -1,155 +1,222 @@
-"""The integrators against closed forms, against scipy, and against themselves run one by one."""
+"""The integrators against closed forms, against scipy, against slow loops, and against themselves run one by one."""
 
 import numpy as np
 import pytest
 import torch
+from conftest import refused
 
-from attnflow import flow, runs
-from attnflow.foundations import experiments
+from attnflow import curves, flow, runs
+from attnflow.flow import Descent, Ended, Heun, Momentum, Optimiser
 
-RATES = torch.tensor([0.5, 1.0, 2.0], dtype=runs.DTYPE)
-
-
-def linear(state):
-    """theta' = -rate theta, one rate a run."""
-    gradient = RATES[:, None] * state["theta"]
-    return (RATES[:, None] * state["theta"].square() / 2).sum(dim=1), {"theta": gradient}
-
-
-def ones(count=3, width=2):
-    return {"theta": torch.ones(count, width, dtype=runs.DTYPE)}
-
-
-def exact(times):
-    return torch.exp(-RATES * torch.as_tensor(times, dtype=runs.DTYPE)[:, None])
+RATES = torch.tensor([0.5, -1.0, 1.0, 2.0], dtype=runs.DTYPE)
+LINEAR = RATES.abs()
+SPEED = {"speed": lambda state, loss, gradient: 1 + state["theta"].abs().amax(dim=1) / 10}
+METHODS = {
+    "descent": Descent(),
+    "heun": Heun(),
+    "clocked": Heun(**SPEED),
+    "momentum": Momentum(0.5),
+    "sgd": Optimiser(torch.optim.SGD),
+    "adam": Optimiser(torch.optim.Adam),
+}
 
 
-@pytest.mark.parametrize(("method", "order"), [("descent", 1), ("heun", 2)])
-def test_observed_order_against_the_closed_form(method, order):
-    steps = [0.1, 0.05, 0.025, 0.0125]
-    errors = []
-    for step in steps:
-        record = flow.integrate(linear, ones(), step=step, times=[1.0], method=method)
-        errors.append((record.state["theta"][:, 0] - exact([1.0])[0]).abs())
-    assert (flow.observed_order(steps, torch.stack(errors)) - order).abs().max() < 0.05
+def linear(rates=LINEAR, wall=torch.inf, cliff=torch.inf):
+    """theta' = -rate theta, one rate a run; behind the wall the loss is no number, behind the cliff the slope is infinite."""
+
+    def field(state):
+        theta = state["theta"]
+        loss = (rates.abs()[:, None] * theta.square() / 2).sum(dim=1)
+        loss = torch.where(theta.abs().amax(dim=1) < wall, loss, torch.nan)
+        return loss, {"theta": torch.where(theta.abs() < cliff, rates[:, None] * theta, torch.inf)}
+
+    return field
 
 
-def test_reference_meets_the_closed_form():
-    found = flow.reference(linear, ones(), [0.0, 0.5, 2.0])["theta"]
-    assert (found[:, :, 0] - exact([0.0, 0.5, 2.0])).abs().max() < 1e-9
+def ones(count=4):
+    return {"theta": torch.ones(count, 2, dtype=runs.DTYPE)}
+
+
+def run(field=None, start=None, **settings):
+    """A run of descent of four parabolas to time 1, but for the settings."""
+    return flow.integrate(field or linear(), start or ones(), **({"step": 0.1, "times": [0.0, 0.5, 1.0]} | settings))
+
+
+def same(one, other, atol=0.0):
+    """Two records agree in every number, to the bit where nothing else is said."""
+    tensors = [{name: value for name, value in vars(each).items() if name != "status"} for each in (one, other)]
+    torch.testing.assert_close(*tensors, rtol=0, atol=atol, equal_nan=True)
+    return one.status == other.status
+
+
+@pytest.mark.parametrize(("name", "order"), [("descent", 1), ("heun", 2), ("clocked", 2), ("momentum", 1), ("sgd", 1)])
+def test_observed_order_against_the_closed_form(name, order):
+    steps = [0.02, 0.01, 0.005, 0.0025]
+    exact = torch.exp(-RATES.abs() * (2 if name == "momentum" else 1))
+    ends = torch.stack([run(step=step, method=METHODS[name]).state["theta"][:, 0] for step in steps])
+    assert (curves.order(steps, (ends - exact).abs()) - order).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("end", ["wall", "cliff"])
+def test_the_record_depends_neither_on_steps_at_once_nor_on_the_stack(name, end):
+    """Four runs, one to its time, one into a wall or down a cliff, one to its loss, one to the last step."""
+    reach = torch.tensor([2.0, 20.0, 20.0, 20.0] if name not in ("sgd", "adam") else [5.0] * 4, dtype=runs.DTYPE)
+    settings = {
+        "times": torch.linspace(0, 1, 9, dtype=runs.DTYPE)[:, None] * reach,
+        "step": 0.05,
+        "method": METHODS[name],
+        "max_steps": 90,
+        "observe": lambda state: {"square": state["theta"] ** 2},
+    }
+    stop = torch.tensor([0.0, 0.0, 0.05, 0.0], dtype=runs.DTYPE)
+    record = run(linear(RATES, **{end: 5.0}), stop_loss=stop, **settings)
+    assert set(record.status[1:]) == {Ended.NON_FINITE, Ended.LOSS, Ended.STEPS} and record.diverged.tolist()[1]
+    for at_once in (1, 7):
+        assert same(record, run(linear(RATES, **{end: 5.0}), stop_loss=stop, at_once=at_once, **settings))
+    assert record.state["theta"].isfinite().all()
+    assert torch.equal(record.end_loss, linear(RATES, wall=5.0 if end == "wall" else torch.inf)(record.state)[0])
+    assert torch.equal(curves.final(record.times), record.end) and torch.equal(curves.final(record.loss), record.end_loss)
+    assert torch.equal(curves.final(record.values["square"]), record.state["theta"] ** 2)
+    for one, rate in enumerate(RATES):
+        here = settings | {"times": settings["times"][:, one], "stop_loss": stop[one].item()}
+        alone, rows = run(linear(rate[None], **{end: 5.0}), ones(1), **here), record.times[:, one].isfinite()
+        assert torch.equal(alone.state["theta"][0], record.state["theta"][one])
+        assert alone.status == [record.status[one]] and alone.steps[0] == record.steps[one]
+        assert torch.equal(alone.loss[:, 0], record.loss[rows, one]) and (alone.times.diff(dim=0) > 0).all()
+
+
+class Engine:
+    """Descent on the four parabolas in numpy: what a compiled engine looks like from outside."""
+
+    def bind(self, field, start, step):
+        self.step, self.loss = step.numpy(), field(start)[0]
+        return self
+
+    def advance(self, state, time, until, stop, steps):
+        theta, now, rate = state["theta"].numpy(), time.numpy(), RATES.abs().numpy()
+        taken, alive = np.zeros(4, dtype=int), np.ones(4, dtype=bool)
+        while (going := alive & (now < until.numpy() - 1e-9 * self.step) & (taken < steps.numpy())).any():
+            size = self.step * going
+            theta, now, taken = theta - size[:, None] * (rate[:, None] * theta), now + size, taken + going
+            self.loss = torch.from_numpy((rate[:, None] * theta**2 / 2).sum(axis=1))
+            alive &= ~(going & (self.loss <= stop).numpy())
+        now, taken, alive = map(torch.from_numpy, (now, taken, alive))
+        return flow.Advance({"theta": torch.from_numpy(theta)}, now, taken, self.loss, alive, torch.zeros_like(alive))
+
+
+def test_an_engine_can_take_the_place_of_a_stepper():
+    settings = {"step": 0.01, "times": [0.0, 0.4, 0.7, 3.0], "stop_loss": 0.05, "max_steps": 200}
+    assert same(run(method=Engine(), **settings), run(**settings))
+    assert same(run(method=Engine(), at_once=3, **settings), run(**settings))
+
+
+def test_momentum_is_the_slow_loop_and_torch_has_the_same_methods():
+    theta, velocity, curve = ones()["theta"], torch.zeros(4, 2, dtype=runs.DTYPE), []
+    for _ in range(21):
+        curve.append((RATES.abs()[:, None] * theta.square() / 2).sum(dim=1))
+        velocity = 0.9 * velocity + RATES.abs()[:, None] * theta
+        theta = theta - 0.05 * velocity
+    settings = {"step": 0.05, "times": 0.05 * np.arange(21)}
+    heavy = run(method=Momentum(0.9), **settings)
+    torch.testing.assert_close(heavy.loss, torch.stack(curve), rtol=0, atol=1e-14)
+    assert same(heavy, run(method=Optimiser(torch.optim.SGD, {"momentum": 0.9}), **settings), atol=1e-14)
+    assert same(run(**settings), run(method=Optimiser(torch.optim.SGD), **settings), atol=1e-14)
 
 
 def test_heun_lands_on_the_times_and_descent_on_whole_steps():
     times = [0.0, 0.13, 0.4]
-    landed = flow.integrate(linear, ones(), step=0.1, times=times, method="heun").times
-    assert (landed - torch.tensor(times, dtype=runs.DTYPE)[:, None]).abs().max() < 1e-12
-    stepped = flow.integrate(linear, ones(), step=0.1, times=times).times[:, 0]
-    assert (stepped - torch.tensor([0.0, 0.2, 0.4], dtype=runs.DTYPE)).abs().max() < 1e-12
+    assert run(times=times, method=Heun()).times[:, 0].tolist() == pytest.approx(times, abs=1e-12)
+    assert run(times=times).times[:, 0].tolist() == pytest.approx([0.0, 0.2, 0.4], abs=1e-12)
 
 
-def test_time_change_steps_by_the_local_speed_and_takes_per_run_times():
-    times = torch.tensor([[1.0, 2.0, 3.0], [2.0, 4.0, 6.0]], dtype=runs.DTYPE) / RATES
-    record = flow.integrate(
-        linear, ones(), step=0.01, times=times, method="heun", speed=lambda state, loss, gradient: RATES
-    )
-    assert torch.allclose(record.times, times)
-    assert (record.state["theta"][:, 0] - torch.exp(-RATES * times[-1])).abs().max() < 1e-4
-    assert record.steps.tolist() == [200, 400, 600]
+def test_a_clock_steps_by_its_speed_to_the_times_of_each_run_and_no_step_more():
+    times = torch.tensor([1.0, 2.0, 3.0], dtype=runs.DTYPE)[:, None] * 1e-10 / RATES.abs()
+    clock = Heun(speed=lambda state, loss, gradient: RATES.abs() * 1e10)
+    record = run(linear(RATES.abs() * 1e10), step=0.01, times=times, method=clock)
+    torch.testing.assert_close(record.times, times, rtol=1e-12, atol=0)
+    assert record.steps.tolist() == [300] * 4
+    assert record.state["theta"][:, 0].tolist() == pytest.approx([np.exp(-3)] * 4, rel=1e-4)
 
 
-def test_each_run_stops_on_its_own_loss():
-    record = flow.integrate(
-        linear, ones(), step=0.01, times=np.linspace(0, 2, 9), stop_loss=0.05, observe=lambda s: {"theta": s["theta"]}
-    )
-    assert record.status == ["time", "loss", "loss"]
-    assert (record.loss[1:] <= 0.05).all() and record.loss[0] > 0.05
-    times, values = record.series("theta", 2)
-    assert times[-1] == record.end[2] and torch.equal(values[-1], record.state["theta"][2])
-    assert values.isfinite().all() and (times.diff() > 0).all()
-    assert record.values["loss"][-1, 1:].isnan().all()
+def test_runs_end_at_their_loss_and_the_record_with_the_last_of_them():
+    record = run(step=0.01, times=np.linspace(0, 100, 1001), stop_loss=torch.tensor([0.5, 1.0, 0.01, 3.0]).double())
+    assert record.status == [Ended.LOSS] * 4 and record.steps.tolist()[0] == record.steps.tolist()[3] == 0
+    assert len(record.times) < 50 and (record.end_loss <= torch.tensor([0.5, 1.0, 0.01, 3.0])).all()
+    rows = record.times.isfinite().sum(dim=0).tolist()
+    assert rows[0] == rows[3] == 1 and rows[2] == len(record.times) and record.times.nan_to_num().min() == 0
 
 
-def test_the_final_record_is_appended_only_when_its_time_is_new():
-    record = flow.integrate(linear, ones(), step=0.1, times=[0.0, 1.0], method="heun")
-    assert len(record.series("loss", 0)[0]) == 2
+def test_the_last_row_is_recorded_where_its_time_is_new_and_only_there():
+    assert len(run().times) == len(run(method=Heun()).times) == 3
+    assert [len(run(times=[place / 10 for place in range(steps + 1)], max_steps=steps).times) for steps in (3, 8)] == [4, 9]
+    late = run(times=[0.5, 1.0], stop_loss=10.0)
+    assert late.times.tolist() == [[0.0] * 4] and torch.equal(late.loss[0], linear()(ones())[0])
+    cut = run(times=[0.0, 10.0], max_steps=7)
+    assert cut.status == [Ended.STEPS] * 4 and cut.steps.tolist() == [7] * 4 and len(cut.times) == 2
+    assert cut.times[-1].tolist() == cut.end.tolist() == pytest.approx([0.7] * 4)
+    bad = run(linear(wall=0.5))
+    assert bad.status == [Ended.NON_FINITE] * 4 and bad.steps.sum() == 0 and (bad.state["theta"] == 1).all()
 
 
-def test_a_run_that_diverges_is_frozen_and_the_others_go_on():
-    def quartic(state):
-        theta = state["theta"]
-        return (theta**4).sum(dim=1), {"theta": 4 * theta**3}
-
-    start = {"theta": torch.tensor([[0.5], [50.0], [0.1]], dtype=runs.DTYPE)}
-    record = flow.integrate(quartic, start, step=0.1, times=[0.5, 5.0])
-    assert record.status == ["time", "non-finite", "time"] and record.diverged == [1]
-    assert record.state["theta"].isfinite().all()
-    alone = flow.integrate(quartic, {"theta": start["theta"][:1]}, step=0.1, times=[0.5, 5.0])
-    assert torch.equal(alone.state["theta"][0], record.state["theta"][0])
+def test_reference_meets_the_closed_form_run_by_run():
+    times = [0.0, 0.5, 2.0]
+    found = flow.reference(linear(), ones(), times)["theta"]
+    exact = torch.exp(-RATES.abs() * torch.tensor(times, dtype=runs.DTYPE)[:, None])
+    assert (found - exact[:, :, None]).abs().max() < 1e-9
+    alone = [flow.reference(linear(rate[None].abs()), ones(1), times)["theta"] for rate in RATES]
+    assert (torch.cat(alone, dim=1) - found).abs().max() < 1e-13
 
 
-def test_max_steps_ends_a_run():
-    record = flow.integrate(linear, ones(), step=0.1, times=[10.0], max_steps=7)
-    assert record.status == ["steps"] * 3 and record.steps.tolist() == [7] * 3
-
-
-def test_weight_decay_is_added_to_the_gradient():
-    decayed = flow.decayed(linear, {"theta": 0.5})
-    assert torch.equal(decayed(ones())[1]["theta"], linear(ones())[1]["theta"] + 0.5)
-    assert torch.equal(flow.decayed(linear, {})(ones())[1]["theta"], linear(ones())[1]["theta"])
-
-
-def test_optimise_with_sgd_is_descent():
-    values, state = flow.optimise(linear, ones(), optimiser=torch.optim.SGD, lr=0.1, steps=10, every=5)
-    record = flow.integrate(linear, ones(), step=0.1, times=[0.0, 0.5, 1.0])
-    assert torch.allclose(state["theta"], record.state["theta"], atol=1e-14)
-    assert torch.allclose(values["loss"], record.values["loss"], atol=1e-14)
-
-
-@pytest.mark.parametrize("settings", [{}, {"activation": "relu"}, {"kernel": "gaussian", "common": True}])
-def test_a_stack_of_16_equals_16_single_runs(settings):
-    seeds, times = range(40, 56), [0.0, 0.5, 1.0]
-
-    def train(some):
-        _, field, start = experiments.problem(some, "cpu", **settings)
-        record = flow.integrate(
-            field, start, step=0.02, times=times, method="heun", observe=lambda state: {"W_Q": state["W_Q"]}
-        )
-        return record.values["W_Q"], record.state
-
-    stacked, end = train(seeds)
-    for place, seed in enumerate(seeds):
-        alone, alone_end = train([seed])
-        assert (stacked[:, place] - alone[:, 0]).abs().max() <= 1e-9 * stacked.abs().max()
-        for name, value in end.items():
-            assert (value[place] - alone_end[name][0]).abs().max() <= 1e-9 * value.abs().max()
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"step": 0.0}, "step"),
-        ({"step": float("nan")}, "step"),
-        ({"times": [1.0, 0.5]}, "times"),
-        ({"times": [-1.0, 0.5]}, "times"),
-        ({"times": []}, "times"),
-        ({"method": "euler"}, "one of descent, heun"),
-        ({"max_steps": 0}, "max_steps"),
-        ({"stop_loss": float("nan")}, "stop_loss"),
-    ],
-)
-def test_bad_input_is_one_clear_error(changes, words):
-    with pytest.raises(ValueError, match="is not allowed") as caught:
-        flow.integrate(linear, ones(), **({"step": 0.1, "times": [1.0]} | changes))
-    assert words in str(caught.value)
-
-
-def test_a_start_that_is_not_finite_is_refused():
-    with pytest.raises(ValueError, match="theta"):
-        flow.integrate(linear, {"theta": torch.full((3, 2), torch.nan)}, step=0.1, times=[1.0])
+def test_fields_made_of_fields_and_of_losses():
+    state = ones() | {"free": torch.full((4, 1), 3.0, dtype=runs.DTYPE)}
+    field = flow.autograd(lambda state: (RATES.abs()[:, None] * state["theta"].square() / 2).sum(dim=1))
+    (loss, slope), (want, wanted) = field(state), linear()(state)
+    assert torch.equal(loss, want) and torch.equal(slope["theta"], wanted["theta"]) and not slope["free"].any()
+    assert not loss.requires_grad and not slope["theta"].requires_grad
+    for rate, theta, free in [(0.5, 0.5, 1.5), ({"free": 0.5}, 0.0, 1.5), ({}, 0.0, 0.0)]:
+        same_loss, decayed = flow.decayed(field, rate)(state)
+        assert torch.equal(same_loss, loss) and torch.equal(decayed["theta"], slope["theta"] + theta)
+        assert (decayed["free"] == free).all()
+    scaled = flow.at_rates(flow.decayed(field, 1.0), {"free": 0.0})(state)[1]
+    assert torch.equal(scaled["theta"], slope["theta"] + 1) and not scaled["free"].any()
 
 
 def test_log_times_begin_at_zero_and_meet_both_ends():
     times = flow.log_times(0.01, 100.0, 9)
-    assert times[0] == 0 and times[1] == 0.01 and times[-1] == 100.0 and (times.diff() > 0).all()
-    with pytest.raises(ValueError, match="last"):
-        flow.log_times(1.0, 0.5, 9)
+    assert times[0] == 0 and times[1] == 0.01 and times[-1] == 100.0 and (times.diff() > 0).all() and len(times) == 10
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: run(step=0.0), "step = 0.0"),
+        (lambda: run(step=float("nan")), "step = nan"),
+        (lambda: run(step=torch.ones(3)), "shape (4,)"),
+        (lambda: run(times=[1.0, 0.5]), "times"),
+        (lambda: run(times=[-1.0, 0.5]), "times"),
+        (lambda: run(times=[]), "times"),
+        (lambda: run(times=torch.ones(2, 3)), "times"),
+        (lambda: run(method="euler"), "method = 'euler'"),
+        (lambda: run(max_steps=0), "max_steps = 0"),
+        (lambda: run(at_once=0), "at_once = 0"),
+        (lambda: run(stop_loss=float("nan")), "stop_loss = nan"),
+        (lambda: run(stop_loss=torch.zeros(2)), "stop_loss"),
+        (lambda: run(stop_loss="low"), "stop_loss = 'low'"),
+        (lambda: run(start={"theta": torch.full((4, 2), torch.nan, dtype=runs.DTYPE)}), "theta"),
+        (lambda: run(flow.decayed(linear(), {"thata": 1.0})), "rate = 'thata'"),
+        (lambda: run(flow.at_rates(linear(), {"thata": 1.0})), "rates = 'thata'"),
+        (lambda: Momentum(1.0), "beta = 1.0"),
+        (lambda: Momentum(float("nan")), "beta = nan"),
+        (lambda: Optimiser(torch.optim.LBFGS), "entry by entry"),
+        (lambda: Optimiser(torch.nn.Linear), "entry by entry"),
+        (lambda: Optimiser(torch.optim.Adam, {"lr": 0.1}), "without lr"),
+        (lambda: run(step=torch.ones(4) * RATES.abs(), method=METHODS["adam"]), "one number for all runs"),
+        (lambda: run(times=torch.ones(1, 4) * RATES.abs(), method=METHODS["adam"]), "common to all runs"),
+        (lambda: flow.reference(linear(), ones(), [1.0, 0.5]), "times"),
+        (lambda: flow.log_times(1.0, 0.5, 9), "last = 0.5"),
+        (lambda: flow.log_times(0.1, 1.0, 1), "count = 1"),
+    ],
+)
+def test_bad_input_is_one_clear_error(call, words):
+    refused(call, words)

@@ -10,6 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from attnflow import rooms, stamp
+
 ROOT = Path(__file__).resolve().parent.parent
 HERE = ROOT / "notebooks"
 SOURCES = sorted((HERE / "src").glob("*.py"))
@@ -115,29 +117,88 @@ def test_running_again_gives_the_stored_text_with_one_thread(name):
     assert not (report := validate(name, threads=1)), report
 
 
-@pytest.mark.alone
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_running_again_gives_the_stored_text_with_two_threads(name):
     assert not (report := validate(name, threads=2)), report
 
 
-def test_only_what_changed_is_executed(tmp_path):
-    """The hash of a chapter moves with its source, the ground floor and its own room, and with nothing else."""
-    library, source = tmp_path / "attnflow", tmp_path / "1_here.py"
-    for path in ("flow.py", "__main__.py", "here/model.py", "elsewhere/model.py"):
-        (library / path).parent.mkdir(parents=True, exist_ok=True)
-        (library / path).write_text("a = 1\n")
-    source.write_text("# %%\n")
-    before = build.made_from(source, library)
-    for path in ("flow.py", "__main__.py", "here/model.py", "elsewhere/model.py"):
-        (library / path).write_text("a = 2\n")
-        seen = path in ("flow.py", "here/model.py")
-        assert (build.made_from(source, library) != before) is seen, path
-        (library / path).write_text("a = 1\n")
-    (library / "flow.py").write_text("a = 1\r\n", newline="")
-    assert build.made_from(source, library) == before, "line endings of another system"
-    source.write_text("# %% [markdown]\n")
-    assert build.made_from(source, library)["source"] != before["source"]
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A library of a ground floor, a roof and two rooms, and the source of a chapter in one of them. Returns (write, hashes)."""
+    texts = {
+        "attnflow/__init__.py": "",
+        "attnflow/flow.py": "from attnflow import low\n",
+        "attnflow/low.py": "a = 1\n",
+        "attnflow/unused.py": "a = 1\n",
+        "attnflow/__main__.py": "a = 1\n",
+        "attnflow/here/__init__.py": "",
+        "attnflow/here/model.py": "a = 1\n",
+        "attnflow/here/figures.py": "a = 1\n",
+        "attnflow/elsewhere/__init__.py": "",
+        "attnflow/elsewhere/model.py": "a = 1\n",
+        "1_here.py": "# %%\nfrom attnflow import flow\nfrom attnflow.here import model\n",
+    }
+
+    def write(changes):
+        for path, text in (texts | changes).items():
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_text(text, newline="")
+
+    def hashes():
+        stamp._read.cache_clear()
+        return build.made_from(tmp_path / "1_here.py")
+
+    monkeypatch.setattr(stamp, "PACKAGE", tmp_path / "attnflow")
+    monkeypatch.setattr(rooms, "rooms", lambda: {"here": rooms.Room(1, "here", "Here", ())})
+    write({})
+    yield write, hashes
+    stamp._read.cache_clear()
+
+
+SEEN = ["flow", "low", "here/model", "here/figures"]
+UNSEEN = ["unused", "__main__", "elsewhere/model"]
+
+
+@pytest.mark.parametrize("path", [*SEEN, *UNSEEN])
+def test_the_hash_moves_with_what_the_chapter_uses_and_with_nothing_else(small, path):
+    """It uses what it imports, what that imports, and its own room whether imported or not."""
+    write, hashes = small
+    before = hashes()
+    write({f"attnflow/{path}.py": "from attnflow import low\n\na = 2\n"})
+    after = hashes()
+    assert (after["library"] != before["library"]) is (path in SEEN)
+    assert after["source"] == before["source"]
+
+
+@pytest.mark.parametrize("text", ['"""Words."""\n\na = 1\n', "a: int = 1  # words\n", "a = 1\r\n", "a = (\n    1\n)\n"])
+def test_words_and_line_endings_cost_nothing(small, text):
+    write, hashes = small
+    write({"attnflow/low.py": "a: object = 1\n" if "int" in text else "a = 1\n"})
+    before = hashes()
+    write({"attnflow/low.py": text})
+    assert hashes() == before
+
+
+def test_every_word_of_the_source_counts_but_not_its_line_endings(small):
+    write, hashes = small
+    before = hashes()
+    source = "# %%\nfrom attnflow import flow\nfrom attnflow.here import model\n"
+    write({"1_here.py": source.replace("\n", "\r\n")})
+    assert hashes() == before
+    write({"1_here.py": source.replace("%%", "%% [markdown]")})
+    assert hashes()["source"] != before["source"]
+
+
+@pytest.mark.parametrize("room", rooms.rooms().values(), ids=lambda room: room.name)
+def test_a_room_cites_what_its_text_and_its_claims_cite(room):
+    text = (HERE / "src" / f"{room.page}.py").read_text(encoding="utf-8")
+    cited = {key.strip() for keys in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", text) for key in keys.split(",")}
+    assert set(room.cites) == cited | {key for claim in room.claims for key in claim.cite}
+
+
+def test_every_room_has_its_chapter_and_every_chapter_its_room():
+    assert [room.page for room in rooms.rooms().values()] == NAMES
 
 
 def test_unknown_chapter_is_one_line(capsys):

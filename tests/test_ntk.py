@@ -1,9 +1,8 @@
 """Tangent kernels: the Gram form equals the Jacobian, the arc-cosine kernels equal an average over neurons."""
 
-import math
-
 import pytest
 import torch
+from conftest import refused
 
 from attnflow import ntk, runs
 
@@ -14,8 +13,7 @@ def drawn(*shape, seed=0):
 
 def test_arc_cosine_equals_an_average_over_neurons():
     x, v = drawn(3, 5), drawn(400_000, 5, seed=1)
-    active = (v @ x.mT > 0).to(runs.DTYPE)
-    values = torch.relu(v @ x.mT)
+    active, values = (v @ x.mT > 0).to(runs.DTYPE), torch.relu(v @ x.mT)
     zeroth, first = ntk.arc_cosine(x, x)
     assert torch.allclose(active.mT @ active / len(v), zeroth, atol=4e-3)
     assert torch.allclose(values.mT @ values / len(v), first, rtol=2e-2)
@@ -24,8 +22,7 @@ def test_arc_cosine_equals_an_average_over_neurons():
 def test_arc_cosine_of_parallel_opposite_and_zero_vectors():
     x = torch.tensor([[2.0, 0.0], [-1.0, 0.0], [0.0, 0.0]], dtype=runs.DTYPE)
     zeroth, first = ntk.arc_cosine(x, x)
-    assert torch.allclose(zeroth[0, :2], torch.tensor([0.5, 0.0], dtype=runs.DTYPE))
-    assert torch.allclose(first[0], torch.tensor([2.0, 0.0, 0.0], dtype=runs.DTYPE))
+    assert zeroth[0, :2].tolist() == pytest.approx([0.5, 0.0]) and first[0].tolist() == pytest.approx([2.0, 0.0, 0.0])
     assert zeroth.isfinite().all()
 
 
@@ -39,26 +36,22 @@ def test_rank_one_equals_the_sum_over_positions(samples):
 def test_factors_equal_their_gradients():
     force, left, right = drawn(2, 5, 3, 4), drawn(2, 3, 6, seed=1), drawn(2, 4, 6, seed=2)
     first, second = (force @ right[:, None]).flatten(2), (force.mT @ left[:, None]).flatten(2)
-    want = first @ first.mT + second @ second.mT
-    assert torch.allclose(ntk.factors(force, left, right), want, rtol=1e-12)
+    assert torch.allclose(ntk.factors(force, left, right), first @ first.mT + second @ second.mT, rtol=1e-12)
 
 
 def test_forecast_equals_descent_on_the_kernel():
     basis, residual = drawn(2, 4, 6), drawn(2, 4, seed=1)
-    kernel = basis @ basis.mT
+    kernel, losses, now = basis @ basis.mT, [], residual
     step = 0.9 / torch.linalg.eigvalsh(kernel)[:, -1]
-    losses, now = [], residual.clone()
     for _ in range(8):
         losses.append(now.square().sum(dim=1) / 2)
         now = now - step[:, None] * (kernel @ now[:, :, None])[:, :, 0]
     assert torch.allclose(ntk.linear_losses(kernel, residual, step, 7), torch.stack(losses), rtol=1e-10)
-    late = ntk.linear_losses(kernel, residual, step, 4000)
-    assert torch.allclose(torch.log(late[-1] / late[-2]), ntk.linear_rate(kernel, step), rtol=1e-3)
 
 
 def test_distance_is_relative():
     kernel = torch.eye(3, dtype=runs.DTYPE)[None]
-    assert math.isclose(float(ntk.distance(1.5 * kernel, kernel)), 0.5)
+    assert float(ntk.distance(1.5 * kernel, kernel)) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -70,5 +63,4 @@ def test_distance_is_relative():
     ],
 )
 def test_bad_input_is_one_clear_error(call, words):
-    with pytest.raises(ValueError, match=words):
-        call()
+    refused(call, words)

@@ -1,16 +1,56 @@
-"""Input checks, seeds, devices, and the stamp."""
+"""The door of the library: input checks, states, seeds, devices."""
 
+import numpy as np
 import pytest
 import torch
+from conftest import refused
 
 from attnflow import runs
 
+ONES = torch.ones(2, 3, dtype=runs.DTYPE)
+
+
+def drawn(seeds, *name, count=100):
+    return runs.normal(runs.streams(seeds, *name), count)
+
 
 def test_a_seed_gives_the_same_numbers_in_any_stack():
-    alone = runs.normal(runs.streams([7]), 3, 2)
-    among = runs.normal(runs.streams([5, 7, 9]), 3, 2)
-    assert torch.equal(alone[0], among[1])
-    assert alone.dtype == torch.float64 and not torch.equal(among[0], among[2])
+    alone, among = drawn([7]), drawn([5, 7, 9])
+    assert torch.equal(alone[0], among[1]) and alone.dtype == runs.DTYPE and not torch.equal(among[0], among[2])
+
+
+@pytest.mark.parametrize("other", [("data",), ("weights", 64), ("weights", 65), ()])
+def test_streams_of_different_names_are_independent(other):
+    pairs = torch.stack([drawn(range(100), "weights").flatten(), drawn(range(100), *other).flatten()])
+    assert pairs.shape == (2, 10_000) and abs(torch.corrcoef(pairs)[0, 1]) < 4 / np.sqrt(10_000)
+    assert torch.equal(drawn([3], *other), drawn([3], *other))
+
+
+def test_replicas_are_independent_reproducible_and_begin_with_the_seed():
+    grown = np.random.SeedSequence(8)
+    grown.spawn(5)
+    found, again = drawn(runs.replicas((7, 8), 3), "x"), drawn(runs.replicas((7, grown), 3), "x")
+    assert torch.equal(found, again) and torch.equal(found[::3], drawn((7, 8), "x"))
+    assert len({tuple(row.tolist()) for row in found}) == 6
+    assert torch.corrcoef(drawn(runs.replicas((7, 8), 3), count=10_000)).triu(1).abs().max() < 4 / np.sqrt(10_000)
+
+
+def test_a_state_is_a_copy_without_a_graph():
+    given = {"a": ONES.clone().requires_grad_()}
+    held = runs.state(given, {"a": (3,)})
+    held["a"][:] = 7
+    assert not held["a"].requires_grad and torch.equal(given["a"].detach(), ONES)
+
+
+def test_devices(monkeypatch):
+    assert {str(runs.device(name)) for name in ("cpu", torch.device("cpu"))} == {"cpu"}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert [str(runs.device(name)) for name in (None, "cuda", "cuda:0")] == ["cuda", "cuda", "cuda:0"]
+    refused(lambda: runs.device("cuda:1"), "one of the 1 CUDA devices")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert str(runs.device()) == "cpu"
+    refused(lambda: runs.device("cuda:0"), "finds no CUDA device")
 
 
 @pytest.mark.parametrize(
@@ -23,26 +63,33 @@ def test_a_seed_gives_the_same_numbers_in_any_stack():
         (lambda: runs.number("rate", 0.0, above=0), "greater than 0"),
         (lambda: runs.number("rate", -1.0, least=0), "of at least 0"),
         (lambda: runs.choice("kernel", "cosine", ("softmax",)), "one of softmax"),
+        (lambda: runs.names("option", ("size", "depth"), ("size",)), "option = 'depth'"),
         (lambda: runs.tensor("tokens", [1.0], (1,)), "tokens = [1.0]"),
         (lambda: runs.tensor("tokens", torch.zeros(2), (3,)), "shape (3)"),
         (lambda: runs.tensor("tokens", torch.tensor([torch.nan]), (1,)), "finite"),
         (lambda: runs.streams([]), "at least one seed"),
         (lambda: runs.streams([-1]), "seed = -1"),
-        (lambda: runs.device("tpu"), "one of cpu, cuda"),
+        (lambda: runs.streams(7), "seeds = 7"),
+        (lambda: runs.streams([7], -1), "an integer of at least 0"),
+        (lambda: runs.replicas([7], 0), "copies = 0"),
+        (lambda: runs.normal(None, 2), "generators = None"),
+        (lambda: runs.normal([7], 2), "generators = [7]"),
+        (lambda: runs.normal([], 2), "generators = []"),
+        (lambda: runs.device("tpu"), "device = 'tpu'"),
+        (lambda: runs.device("cuda:x"), "cpu, cuda or cuda:N"),
+        (lambda: runs.state([ONES]), "a dict, name -> tensor"),
+        (lambda: runs.state({}), "not empty"),
+        (lambda: runs.state({1: ONES}), "a dict, name -> tensor"),
+        (lambda: runs.state({"a": 1.0}), "a = 1.0"),
+        (lambda: runs.state({"a": ONES[0, 0]}), "shape (any)"),
+        (lambda: runs.state({"a": ONES[:0]}), "at least 1"),
+        (lambda: runs.state({"a": ONES.float()}), "float64"),
+        (lambda: runs.state({"a": ONES * torch.nan}), "finite"),
+        (lambda: runs.state({"a": ONES, "b": ONES[:1]}), "a stack of 2 runs"),
+        (lambda: runs.state({"a": ONES}, {"b": (3,)}), "the names b"),
+        (lambda: runs.state({"a": ONES}, {"a": (4,)}), "shape (any, 4)"),
     ],
 )
 def test_bad_input_is_one_clear_error(call, words):
-    with pytest.raises(ValueError, match="is not allowed: it must be") as caught:
-        call()
-    assert words in str(caught.value) and "\n" not in str(caught.value)
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
-def test_cuda_without_cuda_is_an_error():
-    with pytest.raises(ValueError, match="finds no CUDA device"):
-        runs.device("cuda")
-
-
-def test_stamp_names_the_code():
-    stamp = runs.stamp()
-    assert stamp.startswith("python 3.") and f"code {runs.code_hash()}" in stamp and "\n" not in stamp
+    assert issubclass(runs.WrongUse, ValueError)
+    refused(call, words)

@@ -1,59 +1,156 @@
-"""Sweeps: order, atomic files, and reruns that repeat only what is missing."""
+"""Sweeps: order, threads, whole files, reruns that repeat only what is missing, and tables that say what made them."""
 
-import os
+import json
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import threadpoolctl
+import torch
+from conftest import refused
 
-from attnflow import sweep
+from attnflow import rooms, sweep
+
+CPU = torch.device("cpu")
+ALONE = {"backend": "sequential", "progress": False}
+SWEEPS = [table for room in rooms.rooms().values() for table in room.sweeps]
 
 
 def square(device, x, seed):
-    """One task of the test sweep."""
-    return {"value": np.array([x**2 + seed]), "threads": np.array([int(os.environ["OMP_NUM_THREADS"])])}
+    """One task of the test sweep, with the size of every pool of threads that it could use."""
+    pools = [pool["num_threads"] for pool in threadpoolctl.threadpool_info()]
+    return {
+        "value": np.array([x**2 + seed]),
+        "threads": torch.tensor([torch.get_num_threads(), min(pools), max(pools)]),
+    }
+
+
+def power(device, x, seed):
+    """The same numbers, written otherwise."""
+    return square(device, x, seed) | {"value": np.array([x * x + seed])}
+
+
+def cube(device, x, seed):
+    """Other numbers."""
+    return square(device, x, seed) | {"value": np.array([x**3 + seed])}
 
 
 TABLE = sweep.Sweep("squares", "squares of numbers", square, {"x": (1, 2, 3), "seed": (0, 10)})
 VALUES = [1, 11, 4, 14, 9, 19]
 
 
-@pytest.mark.parametrize(("backend", "jobs"), [("sequential", 1), ("loky", 2), ("threading", 2)])
-def test_results_come_in_the_order_of_the_table(tmp_path, backend, jobs):
-    found = sweep.run(TABLE, tmp_path, jobs=jobs, backend=backend, progress=False)
+def values(table, folder, **settings):
+    return [int(one["value"][0]) for one in sweep.run(table, folder, **ALONE | settings)]
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """A folder of results like that of the book, seen from a folder below it."""
+    (tmp_path / "results" / "room").mkdir(parents=True)
+    (tmp_path / "results" / "claims.json").write_text("{}")
+    monkeypatch.chdir(tmp_path / "results" / "room")
+    return tmp_path / "results"
+
+
+@pytest.mark.parametrize(("backend", "jobs"), [("sequential", 1), ("threading", 2), ("loky", 2)])
+def test_tasks_come_in_order_and_have_one_thread_whatever_their_parent_has(tmp_path, backend, jobs):
+    held = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with threadpoolctl.threadpool_limits(2):
+            found = sweep.run(TABLE, tmp_path, jobs=jobs, backend=backend, progress=False)
+            assert torch.get_num_threads() == 2 == max(pool["num_threads"] for pool in threadpoolctl.threadpool_info())
+    finally:
+        torch.set_num_threads(held)
     assert [int(one["value"][0]) for one in found] == VALUES
-    assert {int(one["threads"][0]) for one in found} == {1}
+    assert [one["threads"].tolist() for one in found] == [[1, 1, 1]] * 6
+
+
+def test_without_threadpoolctl_one_line_says_so(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        assert values(TABLE, tmp_path) == VALUES
+    assert [str(one.message) for one in caught] == [
+        "threadpoolctl is absent: torch is held to one thread, numpy is not"
+    ]
 
 
 def test_a_rerun_loads_what_is_whole_and_repeats_the_rest(tmp_path):
-    sweep.run(TABLE, tmp_path, backend="sequential", progress=False)
-    files = sorted(tmp_path.glob("*.npz"))
-    assert len(files) == 6 and list(tmp_path.iterdir()).__len__() == 6
-    files[0].write_bytes(files[0].read_bytes()[:50])
+    values(TABLE, tmp_path)
+    files = sorted(tmp_path.iterdir())
+    broken = [files[0].read_bytes()[:50], b"", bytearray(files[2].read_bytes()), files[4].read_bytes()]
+    broken[2][len(broken[2]) // 2] ^= 255
+    for path, content in zip(files, broken, strict=False):
+        path.write_bytes(content)
     before = {path: path.stat().st_mtime_ns for path in files}
-    found = sweep.run(TABLE, tmp_path, backend="sequential", progress=False)
-    assert [int(one["value"][0]) for one in found] == VALUES
-    assert [path for path in files if path.stat().st_mtime_ns != before[path]] == [files[0]]
+    assert len(files) == 6 and values(TABLE, tmp_path) == VALUES
+    assert [path.stat().st_mtime_ns != before[path] for path in files] == [True] * 4 + [False] * 2
+    assert sorted(tmp_path.iterdir()) == files
 
 
-def test_environment_is_given_back(tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    sweep.run(TABLE, tmp_path, backend="sequential", progress=False)
-    assert os.environ["OMP_NUM_THREADS"] == "2" and "MKL_NUM_THREADS" not in os.environ
+def test_sweeps_in_one_folder_do_not_take_each_others_numbers(tmp_path):
+    other = replace(TABLE, function=cube)
+    assert (values(TABLE, tmp_path), values(other, tmp_path)) == (VALUES, [1, 11, 8, 18, 27, 37])
+    assert values(replace(TABLE, name="more"), tmp_path) == VALUES and len(list(tmp_path.iterdir())) == 18
+    one, cuda = (TABLE.identity(TABLE.tasks()[0], torch.device(name)) for name in ("cpu", "cuda:1"))
+    assert one | {"device": "cuda"} == cuda and one["settings"] == {"x": 1, "seed": 0}
 
 
-def test_jobs_must_be_positive(tmp_path):
-    with pytest.raises(ValueError, match="jobs = 0"):
-        sweep.run(TABLE, tmp_path, jobs=0)
+def test_a_reworded_function_is_the_same_and_a_changed_one_is_not(tmp_path):
+    texts = [
+        "def f(device, x):\n    return {'value': [x]}\n",
+        "def f(device, x):  # the same\n    return {'value': [x]}\n",
+    ]
+    found = []
+    for place, text in enumerate([*texts, texts[0].replace("[x]", "[x + 1]")]):
+        path, space = tmp_path / f"{place}.py", {"__name__": "here"}
+        path.write_text(text)
+        exec(compile(text, path, "exec"), space)
+        found.append(sweep.Sweep("s", "s", space["f"], {"x": (1,)}).identity({"x": 1}, CPU))
+    assert found[0] == found[1] != found[2] and all(found[0][key] != found[2][key] for key in ("function", "code"))
 
 
-def test_a_stored_sweep_has_the_axes_of_its_table_and_says_what_made_it(tmp_path):
-    found = sweep.run(TABLE, tmp_path / "runs", backend="sequential", progress=False)
-    sweep.keep(TABLE, found, tmp_path / "stored" / "squares")
-    arrays, provenance = sweep.kept(tmp_path / "stored" / "squares")
+def test_a_stored_table_is_found_from_anywhere_and_says_what_made_it(results, tmp_path, monkeypatch):
+    found = sweep.run(TABLE, tmp_path / "runs", **ALONE)
+    for name, single in (("squares", False), ("singles", True)):
+        sweep.keep(replace(TABLE, name=name, single=single), found, results / "room", "cpu")
+    arrays, provenance = sweep.kept("squares")
     assert arrays["value"].shape == (3, 2, 1) and arrays["value"].reshape(-1).tolist() == VALUES
-    assert provenance["axes"] == {"x": [1, 2, 3], "seed": [0, 10]} and "code" in provenance["environment"]
-    with pytest.raises(ValueError, match="that of a stored sweep"):
-        sweep.kept(tmp_path / "absent")
-    with pytest.raises(ValueError, match="of one shape"):
-        sweep.keep(TABLE, [{"value": np.zeros(1)}] * 5 + [{"value": np.zeros(2)}], tmp_path / "uneven")
+    assert provenance["axes"] == {"x": [1, 2, 3], "seed": [0, 10]} and provenance["code"] == TABLE.code
+    assert provenance["environment"]["device"] == "cpu" and provenance["adopted"] == []
+    assert {each.dtype for each in sweep.kept("singles")[0].values()} == {np.dtype("float32")}
+    assert sweep.recomputed(replace(TABLE, name="singles", single=True)) == {0: 0.0, 2: 0.0, 5: 0.0}
+    monkeypatch.chdir(results.parent.parent)
+    refused(lambda: sweep.kept("squares"), "that of a sweep stored in")
+    refused(
+        lambda: sweep.keep(TABLE, [{"value": np.zeros(1)}] * 5 + [{"value": np.zeros(2)}], tmp_path), "of one shape"
+    )
+    refused(lambda: sweep.run(TABLE, tmp_path, jobs=0), "jobs = 0")
+
+
+def test_today_s_code_is_adopted_where_three_cells_agree_and_only_there(results, tmp_path):
+    path = sweep.keep(TABLE, sweep.run(TABLE, tmp_path / "runs", **ALONE), results / "room").with_suffix(".json")
+    stored = path.read_bytes()
+    refused(lambda: sweep.adopt(replace(TABLE, function=cube)), "squares --keep")
+    assert path.read_bytes() == stored
+    other = replace(TABLE, function=power)
+    assert sweep.adopt(other) == {0: 0.0, 2: 0.0, 5: 0.0}
+    (row,), code = json.loads(path.read_text())["adopted"], sweep.kept("squares")[1]["code"]
+    assert (row["from"], row["to"], code) == (TABLE.code, other.code, other.code) and TABLE.code != other.code
+    assert row["cells"] == {"0": 0.0, "2": 0.0, "5": 0.0}
+
+
+@pytest.mark.parametrize("table", SWEEPS, ids=lambda table: table.name)
+def test_a_stored_sweep_is_that_of_today_s_code(table):
+    provenance = sweep.kept(table.name)[1]
+    assert {name: list(each) for name, each in table.axes.items()} == provenance["axes"]
+    assert provenance["code"] == table.code or max(sweep.recomputed(table).values()) < 1e-6
+
+
+def test_every_stored_sweep_has_a_room():
+    results = Path(__file__).resolve().parent.parent / "results"
+    assert sorted(path.stem for path in results.glob("*/*.npz")) == sorted(table.name for table in SWEEPS)

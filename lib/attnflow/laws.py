@@ -4,15 +4,19 @@ The proof is algebra (sympy), the count is the rank of a span of vector fields, 
 descent with fixed steps, which must fall like the first power of the step.
 """
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 import sympy as sp
 import torch
 from torch.func import grad, jvp, vmap
 
 from attnflow import runs
+from attnflow.runs import Stack
 
 
-def imbalance(left, right):
+def imbalance(left: Stack, right: Stack) -> Stack:
     r"""Balance matrix $A^\top A - B^\top B$ of two factors that meet in a product $A B^\top$.
 
     Constant along the gradient flow of any loss that sees only $A B^\top$ (chapter 1).
@@ -25,7 +29,7 @@ def imbalance(left, right):
     return left.mT @ left - right.mT @ right
 
 
-def neuron_imbalance(incoming, outgoing):
+def neuron_imbalance(incoming: Stack, outgoing: Stack) -> Stack:
     r"""Balance $\|v_j\|^2 - \|o_j\|^2$ of every neuron between two layers, the diagonal of the balance matrix.
 
     Constant along the gradient flow when the activation between them is 1-homogeneous, as ReLU is (chapter 1).
@@ -34,7 +38,7 @@ def neuron_imbalance(incoming, outgoing):
     return incoming.square().sum(dim=1) - outgoing.square().sum(dim=2)
 
 
-def time_derivative(expression, velocity):
+def time_derivative(expression: sp.Basic, velocity: dict) -> sp.Basic:
     r"""Derivative of a sympy expression or matrix along a flow, by the chain rule.
 
     velocity: dict, sympy matrix of symbols -> matrix of their time derivatives. Returns the same shape, expanded.
@@ -51,20 +55,20 @@ def time_derivative(expression, velocity):
     return expression.applyfunc(along) if isinstance(expression, sp.MatrixBase) else along(expression)
 
 
-def is_law(expression, velocity):
-    """Whether the time derivative of every entry vanishes identically."""
+def is_law(expression: sp.Basic, velocity: dict) -> bool:
+    """Whether every entry of an ``expression`` keeps its value along a flow of that ``velocity``, identically."""
     derivative = time_derivative(expression, velocity)
     entries = derivative if isinstance(derivative, sp.MatrixBase) else [derivative]
     return all(sp.simplify(entry) == 0 for entry in entries)
 
 
-def drift(values):
+def drift(values: torch.Tensor) -> Stack:
     r"""How far a law moved: $\max |C(t_k) - C(0)|$ over records and entries. values: (K, S, ...). Returns (S,)."""
     moved = (values - values[:1]).abs()
     return moved.flatten(2).amax(dim=(0, 2)) if moved.ndim > 2 else moved.amax(dim=0)
 
 
-def step_identity(before, after, before_gradient, step):
+def step_identity(before: tuple, after: tuple, before_gradient: tuple, step: float) -> Stack:
     r"""Residual of the exact one-step identity of descent for two factors that meet in a product.
 
     $\Delta(A^\top A - B^\top B) = \eta^2 (G_A^\top G_A - G_B^\top G_B)$ holds at any step $\eta$, since the terms of
@@ -77,18 +81,30 @@ def step_identity(before, after, before_gradient, step):
     return (change - predicted).abs().amax(dim=(1, 2)) / scale
 
 
-def count(output, size, sample, generator, points=3, fields=None, brackets=None, tolerance=1e-9):
+def count(
+    output: Callable,
+    size: int | dict[str, tuple],
+    sample: Callable[[torch.Generator], torch.Tensor],
+    generator: torch.Generator,
+    points: int = 3,
+    fields: int | None = None,
+    brackets: int | None = None,
+    tolerance: float = 1e-9,
+) -> dict:
     r"""Count the conservation laws that hold for every loss and every data set, from above.
 
     A law is constant along each field $\nabla_\theta f_x(\theta)$, so it is constant along their Lie brackets
     $[f, g] = \partial g\, f - \partial f\, g$ too. The rank r of all of them at a random point bounds the dimension they
     span from below, so at most P - r independent laws exist there. Where as many are known, the list is complete.
 
-    output: function of (theta (P,), x) that returns one number; size: P; sample: generator -> one random x; points: how
-    many random theta, of which the largest rank counts; fields, brackets: how many are drawn at each (default 2P, 4P).
-    Returns a dict: ``laws`` (the bound), ``rank``, ``rank_gradients`` (without brackets), ``gap`` (smallest kept singular
-    value over largest dropped one), ``size``.
+    output: function of (theta, x) that returns one number; size: P, for theta (P,), or a dict name -> shape, for theta a
+    dict of tensors of these shapes; sample: ``generator`` -> one random x; points: how many random theta, of which the
+    largest rank counts; fields, brackets: how many are drawn at each (default 2P, 4P); tolerance: of a singular value, over
+    the largest. Returns a dict: ``laws`` (the bound), ``rank``, ``rank_gradients`` (without brackets), ``gap`` (smallest
+    kept singular value over largest dropped one), ``size``.
     """
+    if isinstance(size, dict):
+        return count(_of_parts(output, size), _total(size), sample, generator, points, fields, brackets, tolerance)
     runs.integer("size", size)
     fields, brackets = fields or 2 * size, brackets or 4 * size
     found = [
@@ -99,14 +115,29 @@ def count(output, size, sample, generator, points=3, fields=None, brackets=None,
     return best | {"laws": size - best["rank"], "size": size}
 
 
+def _total(shapes):
+    """How many entries tensors of these shapes have together."""
+    return sum(math.prod(shape) for shape in shapes.values())
+
+
+def _of_parts(output, shapes):
+    """The same output as a function of one flat theta."""
+
+    def flat(theta, x):
+        parts = torch.split(theta, [math.prod(shape) for shape in shapes.values()])
+        return output({name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}, x)
+
+    return flat
+
+
 def _ranks(output, size, sample, generator, fields, brackets, tolerance):
     """Rank of the gradients, and of gradients and brackets, at one random point."""
-    theta = torch.randn(size, generator=generator, dtype=runs.DTYPE)
+    theta = torch.randn(size, generator=generator, dtype=runs.DTYPE, device="cpu")
     inputs = torch.stack([sample(generator) for _ in range(fields)])
     slope = grad(output)
     gradients = vmap(slope, (None, 0))(theta, inputs)
-    first = torch.randint(fields, (brackets,), generator=generator)
-    second = (first + torch.randint(1, fields, (brackets,), generator=generator)) % fields
+    first = torch.randint(fields, (brackets,), generator=generator, device="cpu")
+    second = (first + torch.randint(1, fields, (brackets,), generator=generator, device="cpu")) % fields
 
     def hessian_times(x, direction):
         return jvp(lambda point: slope(point, x), (theta,), (direction,))[1]
@@ -117,11 +148,12 @@ def _ranks(output, size, sample, generator, fields, brackets, tolerance):
     return {"rank": rank, "rank_gradients": numerical_rank(gradients, tolerance)[0], "gap": gap}
 
 
-def numerical_rank(rows, tolerance=1e-9):
-    """Rank of a set of vectors (R, P), each scaled to length one, and the gap of the singular values at the cut.
+def numerical_rank(rows: torch.Tensor, tolerance: float = 1e-9) -> tuple[int, float]:
+    """Rank of a set of vectors, each scaled to length one, and the gap of the singular values at the cut.
 
-    A vector shorter than 1e-11 of the longest is left out: it is the rounding error of a bracket that vanishes, and would
-    count as a direction once it is scaled up.
+    rows: (R, P); tolerance: of a singular value, over the largest. A vector shorter than 1e-11 of the longest is
+    left out: it is the rounding error of a bracket that vanishes, and would count as a direction once it is scaled up.
+    Returns the rank, and the smallest kept singular value over the largest dropped one.
 
     >>> numerical_rank(torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1e-16]], dtype=torch.float64))[0]
     1
@@ -137,7 +169,7 @@ def numerical_rank(rows, tolerance=1e-9):
     return rank, gap
 
 
-def product_laws(rows, width):
+def product_laws(rows: int, width: int) -> int:
     r"""Number of independent entries of $A^\top A - B^\top B$ at a generic point, for $A B^\top$ with k columns.
 
     $k(k+1)/2$ for $k \le N$, else $Nk - N(N-1)/2$, where $N$ = rows is the number of rows of A and B together

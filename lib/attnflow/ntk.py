@@ -5,14 +5,16 @@ The gradient by a weight matrix is a sum of few rank-one terms, so its inner pro
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch.func import jacrev, vmap
 
 from attnflow import runs
+from attnflow.runs import Stack, State
 
 
-def arc_cosine(left, right):
+def arc_cosine(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     r"""Arc-cosine kernels of two sets of vectors, which are what ReLU neurons average to.
 
     With $\vartheta$ the angle of $x, x'$ and $v \sim N(0, I)$:
@@ -33,12 +35,12 @@ def arc_cosine(left, right):
     return zeroth, first
 
 
-def features(values):
+def features(values: Stack) -> Stack:
     r"""Kernel of output weights, $\Psi\Psi^\top$. values: (S, n, k). Returns (S, n, n)."""
     return values @ values.mT
 
 
-def rank_one(inputs, slopes, samples):
+def rank_one(inputs: Stack, slopes: Stack, samples: int) -> Stack:
     r"""Kernel of a matrix whose gradient is $\sum_i a_i b_i^\top$ over the positions i of a sample.
 
     $K(x, x') = \sum_{ij}\langle a_i, a'_j\rangle\langle b_i, b'_j\rangle$; only pairs $i \le j$ are computed, since the
@@ -62,7 +64,7 @@ def rank_one(inputs, slopes, samples):
     return half + half.mT
 
 
-def factors(gradients, left, right):
+def factors(gradients: Stack, left: Stack, right: Stack) -> Stack:
     r"""Kernel of two factors A, B that the output sees only through $A B^\top$, from $G_n = \partial f_n/\partial (AB^\top)$.
 
     $\partial f_n/\partial A = G_n B$ and $\partial f_n/\partial B = G_n^\top A$, so that the sum of both kernels,
@@ -77,7 +79,7 @@ def factors(gradients, left, right):
     return gradients.flatten(2) @ through.flatten(2).mT
 
 
-def from_jacobian(output, state, inputs):
+def from_jacobian(output: Callable, state: State, inputs: Stack) -> State:
     """The same kernels from the Jacobian, by ``torch.func``: the slow twin.
 
     output: (name -> tensor of one run, one sample) -> a number; state: name -> (S, ...); inputs: (S, n, ...).
@@ -88,7 +90,7 @@ def from_jacobian(output, state, inputs):
     return {name: value @ value.mT for name, value in flat.items()}
 
 
-def linear_losses(kernel, residual, step, steps):
+def linear_losses(kernel: Stack, residual: Stack, step: float | Stack, steps: int) -> torch.Tensor:
     r"""Losses of descent if the kernel stayed as it is: $\frac12|(I - \eta K)^j r_0|^2$ for j = 0 ... steps.
 
     kernel: (S, n, n); residual: (S, n); step: a number or (S,). Returns (steps + 1, S).
@@ -102,11 +104,6 @@ def linear_losses(kernel, residual, step, steps):
     return (factor**powers * start).sum(dim=2) / 2
 
 
-def linear_rate(kernel, step):
-    r"""Slope per step of the logarithm of the loss at late times, $2\log(1 - \eta\mu_{\min}(K))$. Returns (S,), negative."""
-    return 2 * torch.log1p(-step * torch.linalg.eigvalsh(kernel)[:, 0])
-
-
-def distance(kernel, reference):
-    """Relative Frobenius distance of two kernels, (S, n, n) each. Returns (S,)."""
+def distance(kernel: Stack, reference: Stack) -> Stack:
+    """Frobenius distance of a ``kernel`` to its ``reference``, (S, n, n) each, over the size of the latter. Returns (S,)."""
     return (kernel - reference).flatten(1).norm(dim=1) / reference.flatten(1).norm(dim=1)

@@ -2,7 +2,10 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from attnflow import runs
 
 # Okabe and Ito's palette, told apart by readers with any colour vision.
 COLOURS = {
@@ -38,7 +41,10 @@ STYLE = {
 
 
 def figure(columns=1, rows=1, width=7.2, height=2.9, **keywords):
-    """A figure in the style of the book. Returns (figure, axes), as matplotlib's ``subplots`` does."""
+    """A figure in the style of the book: ``columns`` x ``rows`` panels, ``width`` inches wide, each ``height`` inches high.
+
+    Returns (figure, axes), as matplotlib's ``subplots`` does with the ``keywords``.
+    """
     plt.rcParams.update(STYLE)
     return plt.subplots(rows, columns, figsize=(width, height * rows), **keywords)
 
@@ -48,7 +54,10 @@ def _numbers(values):
 
 
 def measured(axes, times, values, colour="blue", label=None, **keywords):
-    """All runs as thin lines. times: (K,) or (K, S); values: (K, S). One legend entry for the whole stack."""
+    """All runs as thin lines of one ``colour`` on ``axes``; one ``label`` in the legend for the whole stack.
+
+    times: (K,) or (K, S); values: (K, S); keywords: of matplotlib's ``plot``. Returns the lines.
+    """
     lines = axes.plot(_numbers(times), _numbers(values), color=COLOURS[colour], lw=0.8, alpha=0.65, **keywords)
     if label:
         lines[0].set_label(label)
@@ -56,13 +65,16 @@ def measured(axes, times, values, colour="blue", label=None, **keywords):
 
 
 def theory(axes, times, values, label=None, colour="black", **keywords):
-    """What is predicted, drawn last: one dashed dark line. times, values: (K,)."""
+    """What is predicted, drawn last: one dashed line of a dark ``colour`` on ``axes``, with its ``label`` in the legend.
+
+    times, values: (K,); keywords: of matplotlib's ``plot``. Returns the lines.
+    """
     style = {"ls": (0, (4, 2)), "lw": 1.6, "zorder": 5} | keywords
     return axes.plot(_numbers(times), _numbers(values), color=COLOURS[colour], label=label, **style)
 
 
 def phase(axes, start, end, index, label=None):
-    """Shade one phase between two times and write its name at the top."""
+    """Shade the phase of number ``index`` from ``start`` to ``end`` on ``axes`` and write its ``label`` at the top."""
     axes.axvspan(start, end, color=PHASES[index % len(PHASES)], lw=0, zorder=0)
     if label:
         low, high = axes.get_xlim()
@@ -71,13 +83,121 @@ def phase(axes, start, end, index, label=None):
 
 
 def ticks(axis, values):
-    """Label a logarithmic axis at these values and nowhere else, in plain figures."""
+    """Label a logarithmic ``axis`` at these ``values`` and nowhere else, in plain figures."""
     axis.set_major_locator(FixedLocator(sorted(values)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_locator(NullLocator())
 
 
 def loglog_guide(axes, steps, anchor, order, label=None):
-    """A dashed line of slope ``order`` through ``anchor`` at the largest step: what a theory of that order predicts."""
-    steps = np.sort(_numbers(steps))
-    return theory(axes, steps, anchor * (steps / steps[-1]) ** order, label=label)
+    """A dashed line of slope ``order`` through ``anchor`` at the largest of the ``steps``: what a theory of that order predicts.
+
+    axes: where it is drawn; label: in the legend. Returns the lines.
+    """
+    return theory(axes, *power_law(steps, anchor, order), label=label)
+
+
+def predicted(claim, record=None):
+    """What a ``claim`` predicts, as the one number that a dashed line is drawn from: its mean over the runs of a ``record``.
+
+    Raises WrongUse where the claim predicts nothing.
+    """
+    value = claim.predicted(record)
+    runs.check(f"claim {claim.id}", value, "one that predicts a number", value is not None)
+    return float(_numbers(value).mean())
+
+
+def scaling(axes, rows, steps):
+    """Points and lines of several quantities against the step, on two logarithmic ``axes``.
+
+    rows: of (values (J, S), colour, label); steps: (J,).
+    """
+    for values, colour, label in rows:
+        measured(axes, steps, values, colour, label, marker="o", ms=3)
+    axes.set(xscale="log", yscale="log", xlabel=r"step $\eta$")
+    ticks(axes.xaxis, steps)
+
+
+def panel(axes, lines, legend=None, look=None, places=None, **settings):
+    """Several measured curves on ``axes``, each with the curve that is predicted for it where there is one.
+
+    lines: of (times, values, colour, label), as ``measured`` takes them, or (times, values, colour, label, times, values),
+    the last two as ``theory`` takes them; legend: options of the legend, which is not drawn where there are none; look:
+    options of the measured curves; places: where a logarithmic axis of times is labelled; settings: of the axes.
+    """
+    for times, values, colour, label, *known in lines:
+        measured(axes, times, values, colour, label, **look or {})
+        if known:
+            theory(axes, *known)
+    axes.set(**settings)
+    if places is not None:
+        ticks(axes.xaxis, places)
+    if legend:
+        axes.legend(**{"fontsize": 7} | legend)
+
+
+def family(times, values, colours, labels, known=()):
+    """Lines of ``panel``, one for each entry of the last axis of some ``values`` (K, S, J).
+
+    times: (K,) or (K, S); colours, labels: (J,); known: times (T,) and predicted values (T, J), where there are any.
+    """
+    return [
+        (times, values[..., place], *look, *(known and (known[0], known[1][:, place])))
+        for place, look in enumerate(zip(colours, labels, strict=True))
+    ]
+
+
+def sheet(*specs, **size):
+    """Panels side by side, each written as a dict. Returns (figure, panels).
+
+    specs: for each panel ``lines`` and the options of :func:`panel`, and ``also``, what else is drawn after these: (method of
+    the axes, arguments, options) each, in this order; size: of :func:`figure`.
+    """
+    drawn, panels = figure(len(specs), squeeze=False, **size)
+    for axes, spec in zip(panels[0], specs, strict=True):
+        panel(axes, spec.get("lines", ()), **{name: spec[name] for name in spec if name not in ("lines", "also")})
+        for method, arguments, options in spec.get("also", ()):
+            getattr(axes, method)(*arguments, **options)
+    return drawn, panels[0]
+
+
+def legend(place="center left", at=None, **look):
+    """A legend for the ``also`` of :func:`sheet`, by default beside the panel. place, at: where it stands; look: its options."""
+    return "legend", (), {"loc": place, "bbox_to_anchor": (1, 0.5) if place == "center left" else at} | look
+
+
+def loglog(places, rows, **settings):
+    """A panel for :func:`sheet` with two logarithmic axes, labelled at ``places``.
+
+    rows: of (values, colour, label, ...), measured at the places, as the lines of :func:`panel` go on; settings: more of the
+    panel. Returns a dict.
+    """
+    lines = [(places, *row) for row in rows]
+    return {"lines": lines, "xscale": "log", "yscale": "log", "places": places} | settings
+
+
+def power_law(places, anchor, power):
+    """The ``power`` law through ``anchor`` at the largest of some ``places``: the two arrays that ``theory`` takes."""
+    places = np.sort(_numbers(places))
+    return places, float(anchor) * (places / places[-1]) ** float(power)
+
+
+def diagram(boxes, links, size, half=0.5, text=8.5, line=1.5, head=8, gap=21):
+    """Boxes and arrows between them. Returns (figure, axes), for what is written beside.
+
+    boxes: of (text, x, y, colour); links: pairs of their places in that list; size: width and height of the plane, and
+    height of the figure in inches; half: half the width of a box; text, line, head, gap: sizes in points of the writing, the
+    frames, the arrowheads, and the room between an arrow and the middle of a box.
+    """
+    width, depth, height = size
+    drawn, axes = figure(height=height)
+    axes.set(xlim=(0, width), ylim=(0, depth))
+    axes.axis("off")
+    for label, x, y, colour in boxes:
+        corner, style = (x - half, y - 0.33), {"boxstyle": "round,pad=0.04", "fc": "white", "lw": line}
+        axes.add_patch(FancyBboxPatch(corner, 2 * half, 0.66, ec=COLOURS[colour], **style))
+        axes.text(x, y, label, ha="center", va="center", fontsize=text)
+    style = {"arrowstyle": "-|>", "mutation_scale": head, "color": "#777777", "shrinkA": gap, "shrinkB": gap}
+    for start, end in links:
+        axes.add_patch(FancyArrowPatch(boxes[start][1:3], boxes[end][1:3], **style))
+    return drawn, axes

@@ -1,42 +1,45 @@
-"""What every run needs: input checks, a device, seeds, and a stamp of the machine.
+"""What every run needs: input checks, a device, and seeds.
 
-A *stack* is a leading axis of independent runs. Run ``s`` draws all its randomness from a CPU generator of its own,
-in float64, so that it is the same run on any device and in any stack.
+A *stack* is a leading axis of independent runs. Run ``s`` draws all its randomness from CPU generators of its own, in
+float64, so that it is the same run on any device and in any stack. Whatever comes from outside is checked here, once.
 """
 
-import datetime
-import hashlib
 import math
-import os
-import platform
-from pathlib import Path
+import zlib
 
 import numpy as np
 import torch
 
 DTYPE = torch.float64
+Stack = torch.Tensor  # (S, ...): one entry a run
+State = dict[str, torch.Tensor]  # name -> (S, ...): the parameters of a stack of runs
 
 
-def check(name, value, allowed, ok):
-    """Raise one clear ValueError unless ``ok``: it says what was given and what is allowed.
+class WrongUse(ValueError):
+    """The caller gave something that is not allowed: the message says what was given and what is allowed."""
+
+
+def check(name: str, value: object, allowed: str, ok: bool) -> object:
+    """Raise one clear WrongUse unless ``ok``, else return ``value``; ``name`` and ``allowed`` go into the message.
 
     >>> check("width", 0, "an integer of at least 1", False)
     Traceback (most recent call last):
-    ValueError: width = 0 is not allowed: it must be an integer of at least 1
+    attnflow.runs.WrongUse: width = 0 is not allowed: it must be an integer of at least 1
     """
     if not ok:
-        raise ValueError(f"{name} = {value!r} is not allowed: it must be {allowed}")
+        shown = " ".join(repr(value).split())
+        raise WrongUse(f"{name} = {shown} is not allowed: it must be {allowed}")
     return value
 
 
-def integer(name, value, least=1):
-    """Check an integer of at least ``least`` and return it."""
+def integer(name: str, value: int, least: int = 1) -> int:
+    """Check that ``value``, called ``name``, is an integer of at least ``least`` and return it."""
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     return check(name, value, f"an integer of at least {least}", whole and value >= least)
 
 
-def number(name, value, above=None, least=None):
-    """Check a finite number, ``> above`` or ``>= least`` where given, and return it."""
+def number(name: str, value: float, above: float | None = None, least: float | None = None) -> float:
+    """Check that ``value``, called ``name``, is a finite number, ``> above`` or ``>= least`` where given, and return it."""
     bound = f" greater than {above}" if above is not None else f" of at least {least}" if least is not None else ""
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     ok = real and math.isfinite(value)
@@ -44,92 +47,126 @@ def number(name, value, above=None, least=None):
     return check(name, value, f"a finite number{bound}", ok)
 
 
-def choice(name, value, options):
-    """Check that ``value`` is one of ``options`` and return it."""
+def choice(name: str, value: object, options: tuple) -> object:
+    """Check that ``value``, called ``name``, is one of ``options`` and return it."""
     return check(name, value, "one of " + ", ".join(map(str, options)), value in options)
 
 
-def tensor(name, value, shape):
-    """Check a finite tensor against ``shape``, where ``None`` stands for any size, and return it.
+def names(name: str, given: tuple, known: tuple) -> tuple:
+    """Check that every name in ``given`` is one of ``known``; ``name`` says what was asked for. Returns ``given``."""
+    unknown = sorted(set(given) - set(known))
+    return given if not unknown else check(name, unknown[0], "one of " + ", ".join(map(str, known)), False)
+
+
+def tensor(name: str, value: torch.Tensor, shape: tuple) -> torch.Tensor:
+    """Check that ``value``, called ``name``, is a finite tensor of a ``shape`` in which None stands for any size. Returns it.
 
     >>> tensor("tokens", torch.zeros(2, 3), (None, 4))
     Traceback (most recent call last):
-    ValueError: tokens = a tensor of shape (2, 3) is not allowed: it must be a tensor of shape (any, 4)
+    attnflow.runs.WrongUse: tokens = a tensor of shape (2, 3) is not allowed: it must be a tensor of shape (any, 4)
     """
     text = "a tensor of shape (" + ", ".join("any" if size is None else str(size) for size in shape) + ")"
     if not isinstance(value, torch.Tensor):
-        raise ValueError(f"{name} = {value!r} is not allowed: it must be {text}")
+        raise WrongUse(f"{name} = {value!r} is not allowed: it must be {text}")
     fits = value.ndim == len(shape) and all(want in (None, have) for want, have in zip(shape, value.shape, strict=True))
     if not fits:
-        raise ValueError(f"{name} = a tensor of shape {tuple(value.shape)} is not allowed: it must be {text}")
+        raise WrongUse(f"{name} = a tensor of shape {tuple(value.shape)} is not allowed: it must be {text}")
     if value.is_floating_point() and not torch.isfinite(value).all():
-        raise ValueError(f"{name} = a tensor with entries that are not finite is not allowed: it must be finite")
+        raise WrongUse(f"{name} = a tensor with entries that are not finite is not allowed: it must be finite")
     return value
 
 
-def device(name=None):
-    """The torch device of a run: the one that is named, else CUDA where there is one, else the CPU.
+def state(given: State, shapes: dict | None = None) -> State:
+    """The one door for the parameters of a stack of runs: a checked copy that holds no graph.
 
-    Raises ValueError when CUDA is asked for and absent.
+    given: name -> (S, ...), all float64, finite, on one device, with one S of at least 1. shapes: name -> the shape of one
+    run, where the names and shapes are known. Returns the copy. Raises WrongUse on anything else.
+    """
+    ok = isinstance(given, dict) and bool(given) and all(isinstance(name, str) for name in given)
+    check("state", given, "a dict, name -> tensor, that is not empty", ok)
+    if shapes is not None:
+        check("state", sorted(given), f"a dict with the names {', '.join(sorted(shapes))}", set(given) == set(shapes))
+    stack, where = None, None
+    for name, value in given.items():
+        tensor(name, value, (None, *(shapes[name] if shapes is not None else [None] * (getattr(value, "ndim", 1) - 1))))
+        kind = f"a tensor of {str(value.dtype).removeprefix('torch.')} and shape {tuple(value.shape)}"
+        check(name, kind, "float64 with a leading axis of runs", value.dtype == DTYPE and value.ndim > 0)
+        stack, where = stack or len(value), where or value.device
+        check(name, kind, f"a stack of {stack} runs, as the others, of at least 1", len(value) == stack > 0)
+        check(name, f"a tensor on {value.device}", f"on {where}, as the others", value.device == where)
+    return {name: value.detach().clone() for name, value in given.items()}
+
+
+def device(name: str | torch.device | None = None) -> torch.device:
+    """The torch device of a run: the one of that ``name``, else CUDA where there is one, else the CPU.
+
+    Raises WrongUse for another kind of device, and when CUDA is asked for and absent.
     """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    choice("device", name, ("cpu", "cuda"))
-    if name == "cuda":
-        check("device", name, "cpu on this machine, where torch finds no CUDA device", torch.cuda.is_available())
-    return torch.device(name)
+    kind, _, index = str(name).partition(":")
+    check("device", str(name), "cpu, cuda or cuda:N", kind in ("cpu", "cuda") and (not index or index.isdigit()))
+    if kind == "cuda":
+        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        allowed = (
+            f"one of the {found} CUDA devices of this machine" if found else "cpu: torch finds no CUDA device here"
+        )
+        check("device", str(name), allowed, int(index or 0) < found)
+    return torch.device(str(name))
 
 
-def streams(seeds, replica=None):
-    """One CPU generator a seed: the whole randomness of that run.
+def replicas(seeds: tuple, copies: int) -> list:
+    """Each of the ``seeds`` followed by further independent seeds of its own, ``copies`` in all: for a mean over draws.
 
-    seeds: integers of at least 0, one a run. replica: a whole number that names an independent draw of the same runs, as
-    numpy's ``SeedSequence(seed).spawn`` makes it; None is the run itself. Returns a list of ``torch.Generator``.
+    They are spawned by numpy's ``SeedSequence(seed).spawn``, so no two runs of different seeds meet. Returns a list of
+    (S copies) seeds, those of one seed side by side.
+
+    >>> len(replicas((7, 8), 3))
+    6
     """
-    seeds = [integer("seed", seed, least=0) for seed in seeds]
-    check("seeds", seeds, "at least one seed", len(seeds) > 0)
-    child = () if replica is None else (integer("replica", replica, least=0),)
-    sequences = [np.random.SeedSequence(int(seed), spawn_key=child) for seed in seeds]
-    return [torch.Generator().manual_seed(int(each.generate_state(1, np.uint64)[0] >> 1)) for each in sequences]
+    more = integer("copies", copies) - 1
+    return [one for seed in _sequences(seeds) for one in (seed, *_child(seed).spawn(more))]
 
 
-def normal(generators, *shape, std=1.0):
-    """Independent normal entries, ``N(0, std^2)``: (S, *shape), float64, on the CPU, drawn run by run."""
-    return torch.stack([std * torch.randn(*shape, generator=g, dtype=DTYPE) for g in generators])
+def streams(seeds: tuple, *name: str | int) -> list:
+    """One CPU generator a seed: an independent stream of random numbers for each ``name``.
+
+    seeds: integers of at least 0, or what :func:`replicas` gives, one a run. name: words and whole numbers, such as
+    ``"weights", 64``; what is drawn from one name never depends on what is drawn from another. Returns a list of
+    ``torch.Generator``.
+    """
+    key = tuple(zlib.crc32(part.encode()) if isinstance(part, str) else integer("name", part, 0) for part in name)
+    found = [np.random.SeedSequence(one.entropy, spawn_key=one.spawn_key + key) for one in _sequences(seeds)]
+    return [torch.Generator("cpu").manual_seed(int(one.generate_state(1, np.uint64)[0] >> 1)) for one in found]
 
 
-def to(tensors, where):
-    """Move every tensor of a dict to a device."""
+def _sequences(seeds):
+    """Seeds as numpy's sequences."""
+    known = [isinstance(seed, np.random.SeedSequence) for seed in check("seeds", seeds, "a list", np.iterable(seeds))]
+    check("seeds", seeds, "at least one seed", len(known) > 0)
+    pairs = zip(seeds, known, strict=True)
+    return [seed if done else np.random.SeedSequence(int(integer("seed", seed, least=0))) for seed, done in pairs]
+
+
+def _child(sequence):
+    """A copy that has spawned nothing, so that spawning from it does not depend on who asked before."""
+    return np.random.SeedSequence(sequence.entropy, spawn_key=sequence.spawn_key)
+
+
+def generators(given: list) -> list:
+    """Check that ``given`` is a list of CPU generators, one a run, as :func:`streams` makes them, and return it."""
+    listed = isinstance(given, (list, tuple)) and len(given) > 0
+    allowed = "a list of torch.Generator on the CPU, one a run, from runs.streams(seeds)"
+    check("generators", given, allowed, listed and all(isinstance(one, torch.Generator) for one in given))
+    return check("generators", given, allowed, all(one.device.type == "cpu" for one in given))
+
+
+def normal(streams: list, *shape: int, std: float = 1.0) -> Stack:
+    """Independent normal entries, ``N(0, std^2)``: (S, *shape), float64, on the CPU, drawn run by run from ``streams``."""
+    drawn = [std * torch.randn(*shape, generator=one, dtype=DTYPE, device="cpu") for one in generators(streams)]
+    return torch.stack(drawn)
+
+
+def to(tensors: State, where: torch.device | str) -> State:
+    """Move every tensor of the dict ``tensors`` to the device ``where``."""
     return {name: value.to(where) for name, value in tensors.items()}
-
-
-def code_hash():
-    """A short hash of the library's own source, so that a stored result names the code that made it."""
-    root = Path(__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-def environment(where=None):
-    """What a stored number needs beside it: versions, machine, device, threads, code and date. Returns a dict."""
-    import sympy
-
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "sympy": sympy.__version__,
-        "platform": f"{platform.system()} {platform.machine()}",
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "device": str(where or device("cpu")),
-        "code": code_hash(),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    }
-
-
-def stamp(where=None):
-    """The environment as one line of text, for the foot of a chapter."""
-    return ", ".join(f"{name} {value}" for name, value in environment(where).items())

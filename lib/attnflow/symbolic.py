@@ -4,6 +4,8 @@ Derivatives are taken in chain-rule form, with the attention weights as symbols 
 out and differentiated does not simplify in any useful time.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import sympy as sp
 import torch
@@ -11,8 +13,8 @@ import torch
 from attnflow import runs
 
 
-def matrix(name, rows, columns):
-    """An immutable matrix of real symbols ``name_ij``.
+def matrix(name: str, rows: int, columns: int) -> sp.ImmutableMatrix:
+    """An immutable matrix of real symbols, called ``name`` with the place behind it, of so many ``rows`` and ``columns``.
 
     >>> matrix("A", 1, 2)
     Matrix([[A_11, A_12]])
@@ -21,12 +23,21 @@ def matrix(name, rows, columns):
     return sp.ImmutableMatrix(entries)
 
 
-def gradient(expression, symbols):
-    """The matrix of partial derivatives of a scalar expression by a matrix of symbols."""
+def gradient(expression: sp.Expr, symbols: sp.MatrixBase) -> sp.ImmutableMatrix:
+    """The matrix of partial derivatives of a scalar ``expression`` by a matrix of ``symbols``."""
     return sp.ImmutableMatrix(symbols.rows, symbols.cols, lambda i, j: sp.diff(expression, symbols[i, j]))
 
 
-def evaluate(expressions, symbols, values):
+def softmax_slope(weights: sp.MatrixBase, slope: sp.MatrixBase) -> sp.ImmutableMatrix:
+    r"""Slope by the logits of a softmax row by row, $S_{ij}(E_{ij} - \sum_l S_{il}E_{il})$, with S as symbols.
+
+    weights: sympy matrix S (rows, columns); slope: E, the slope by S, of the same shape. Returns an immutable matrix.
+    """
+    means = [sum(weights[i, j] * slope[i, j] for j in range(weights.cols)) for i in range(weights.rows)]
+    return sp.ImmutableMatrix(weights.rows, weights.cols, lambda i, j: weights[i, j] * (slope[i, j] - means[i]))
+
+
+def evaluate(expressions: dict, symbols: dict, values: dict) -> dict[str, np.ndarray]:
     """Put numbers into sympy matrices.
 
     expressions: name -> matrix; symbols: name -> matrix of symbols; values: name -> array of the same shape.
@@ -42,13 +53,21 @@ def evaluate(expressions, symbols, values):
     }
 
 
-def agree(expressions, symbols, loss, draw, intermediate=None, points=5, seed=0):
+def agree(
+    expressions: dict,
+    symbols: dict,
+    loss: Callable[[dict], torch.Tensor],
+    draw: Callable[[torch.Generator], dict],
+    intermediate: Callable[[dict], dict] | None = None,
+    points: int = 5,
+    seed: int = 0,
+) -> float:
     r"""Largest relative difference between a derived gradient and torch autograd, at random float64 points.
 
     expressions: parameter name -> sympy matrix, the derived gradient; symbols: name -> matrix of symbols it uses;
     loss: name -> tensor dict to a scalar tensor; draw: torch.Generator -> the dict of tensors at one point;
     intermediate: the same dict -> further named tensors that the expressions use as symbols (attention weights,
-    residuals). Returns a float.
+    residuals); points: how many are drawn, from the stream of ``seed``. Returns a float.
     """
     runs.integer("points", points)
     (generator,) = runs.streams([seed])

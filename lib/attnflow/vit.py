@@ -9,22 +9,23 @@ from dataclasses import dataclass
 
 import torch
 
-from attnflow import runs
+from attnflow import attention, flow, runs
+from attnflow.runs import Stack, State
 
 
-def softmax(queries, keys, scale):
-    """Softmax attention, row = query. queries, keys: (..., L, k). Returns (..., L, L)."""
+def softmax(queries: torch.Tensor, keys: torch.Tensor, scale: float) -> torch.Tensor:
+    """Softmax attention of logits times ``scale``, row = query. queries, keys: (..., L, k). Returns (..., L, L)."""
     return torch.softmax(scale * queries @ keys.mT, dim=-1)
 
 
-def gaussian(queries, keys, scale):
-    r"""Gaussian attention $e^{-\tau|q - k|^2/2}$, with no row sum. Returns (..., L, L)."""
+def gaussian(queries: torch.Tensor, keys: torch.Tensor, scale: float) -> torch.Tensor:
+    r"""Gaussian attention $e^{-\tau|q - k|^2/2}$, $\tau$ = scale, no row sum. queries, keys: (..., L, k). Returns (..., L, L)."""
     lengths = queries.square().sum(-1)[..., :, None] + keys.square().sum(-1)[..., None, :]
     return torch.exp(scale * (queries @ keys.mT - lengths / 2))
 
 
-def uniform(queries, keys, scale):
-    """The mean over tokens, which sees neither queries nor keys. Returns (..., L, L)."""
+def uniform(queries: torch.Tensor, keys: torch.Tensor, scale: float) -> torch.Tensor:
+    """The mean over tokens, which sees neither queries nor keys (..., L, k), nor their scale. Returns (..., L, L)."""
     return torch.full_like(queries @ keys.mT, 1 / keys.shape[-2])
 
 
@@ -33,7 +34,11 @@ ATTENTION = {"softmax": softmax, "gaussian": gaussian, "uniform": uniform}
 
 @dataclass(frozen=True)
 class Transformer:
-    r"""Shapes and options. Logits are scaled by $k^{-s}$ with $k$ = width / heads and $s$ = ``scaling``."""
+    r"""Shapes and options.
+
+    tokens: L, each of a ``size``; width: of the stream, shared by ``heads``; depth: blocks; classes: scores; attention: one of
+    ``ATTENTION``; scaling: s in $k^{-s}$, the scale of the logits, where k is the width of a head.
+    """
 
     tokens: int = 16
     size: int = 4
@@ -52,24 +57,27 @@ class Transformer:
         runs.check("width", self.width, f"a multiple of heads = {self.heads}", self.width % self.heads == 0)
 
 
-def init(generators, net):
-    """LeCun weights, $N(0, 1/rows)$; positions $N(0, 1)$; zero readout. Returns name -> (S, rows, columns)."""
+def init(generators: list, net: Transformer) -> State:
+    """Weights of a ``net``, one of the ``generators`` a run.
+
+    LeCun, $N(0, 1/rows)$; positions $N(0, 1)$; zero readout. Returns name -> (S, rows, columns).
+    """
     width = net.width
     shapes = {"embed": (net.size, width)}
     for layer in range(net.depth):
         shapes |= {f"{name}{layer}": (width, width) for name in ("W_Q", "W_K", "W_V", "W_O", "up", "down")}
     state = {name: runs.normal(generators, *shape, std=1 / math.sqrt(shape[0])) for name, shape in shapes.items()}
     state["position"] = runs.normal(generators, net.tokens, width)
-    return state | {"read": torch.zeros(len(generators), width, net.classes, dtype=runs.DTYPE)}
+    return state | {"read": torch.zeros(len(generators), width, net.classes, dtype=runs.DTYPE, device="cpu")}
 
 
-def normalised(values):
-    """Each token shifted and scaled to mean 0 and variance 1 over its features."""
+def normalised(values: torch.Tensor) -> torch.Tensor:
+    """Each token of the ``values`` shifted and scaled to mean 0 and variance 1 over its features."""
     return torch.nn.functional.layer_norm(values, values.shape[-1:])
 
 
-def forward(state, inputs, net, seen=None):
-    """Class scores. inputs: (S, n, L, size). Returns (S, n, classes).
+def forward(state: State, inputs: Stack, net: Transformer, seen: list | None = None) -> Stack:
+    """Class scores of a ``net`` with the weights ``state``. inputs: (S, n, L, size). Returns (S, n, classes).
 
     seen: a list that receives the attention of every block, (S, n, heads, L, L).
     """
@@ -83,16 +91,16 @@ def forward(state, inputs, net, seen=None):
         weight = {name: state[f"{name}{layer}"][:, None] for name in ("W_Q", "W_K", "W_V", "W_O", "up", "down")}
         tokens = normalised(stream)
         queries, keys, values = (split(tokens @ weight[name]) for name in ("W_Q", "W_K", "W_V"))
-        attention = ATTENTION[net.attention](queries, keys, size**-net.scaling)
+        mixing = ATTENTION[net.attention](queries, keys, size**-net.scaling)
         if seen is not None:
-            seen.append(attention.detach())
-        stream = stream + (attention @ values).transpose(2, 3).flatten(-2) @ weight["W_O"]
+            seen.append(mixing.detach())
+        stream = stream + (mixing @ values).transpose(2, 3).flatten(-2) @ weight["W_O"]
         stream = stream + torch.relu(normalised(stream) @ weight["up"]) @ weight["down"]
     return normalised(stream).mean(dim=2) @ state["read"]
 
 
-def field(inputs, labels, net):
-    """Cross-entropy and its gradient, by autograd of the loss summed over runs. Returns a function for ``flow``.
+def field(inputs: Stack, labels: Stack, net: Transformer) -> flow.fields.Field:
+    """Cross-entropy of a ``net`` and its gradient, by autograd of the loss summed over runs. Returns a function for ``flow``.
 
     inputs: (S, n, L, size); labels: (S, n), whole numbers below ``classes``. Raises ValueError where they do not fit.
     """
@@ -102,26 +110,24 @@ def field(inputs, labels, net):
         "labels", int(labels.max()), f"below {net.classes}", bool((labels >= 0).all() & (labels < net.classes).all())
     )
 
-    def gradient(state):
-        leaves = {name: value.detach().requires_grad_() for name, value in state.items()}
-        scores = forward(leaves, inputs, net).log_softmax(dim=-1)
-        losses = -scores.gather(2, labels[:, :, None])[:, :, 0].mean(dim=1)
-        slopes = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True)
-        return losses.detach(), dict(zip(leaves, slopes, strict=True))
+    def loss(state):
+        scores = forward(state, inputs, net).log_softmax(dim=-1)
+        return -scores.gather(2, labels[:, :, None])[:, :, 0].mean(dim=1)
 
-    return gradient
+    return flow.autograd(loss)
 
 
-def accuracy(state, inputs, labels, net):
-    """Share of right answers, (S,)."""
+def accuracy(state: State, inputs: Stack, labels: Stack, net: Transformer) -> Stack:
+    """Share of ``inputs``, (S, n, L, size), to which a ``net`` of weights ``state`` gives their ``labels``, (S, n). (S,)."""
     return (forward(state, inputs, net).argmax(dim=-1) == labels).to(runs.DTYPE).mean(dim=1)
 
 
-def entropy_deficit(state, inputs, net):
-    r"""$1 - H/\log L$ of the attention, averaged over queries, heads, blocks and samples: 0 uniform, 1 one-hot. (S,)."""
+def entropy_deficit(state: State, inputs: Stack, net: Transformer) -> Stack:
+    r"""$1 - H/\log L$ of the attention, averaged over queries, heads, blocks and samples: 0 uniform, 1 one-hot.
+
+    state: the weights of a ``net``; inputs: (S, n, L, size). Returns (S,).
+    """
     seen = []
     with torch.no_grad():
         forward(state, inputs, net, seen)
-    weights = torch.stack(seen)
-    entropy = -torch.special.xlogy(weights, weights).sum(dim=-1).mean(dim=(0, 2, 3, 4))
-    return 1 - entropy / math.log(net.tokens)
+    return attention.entropy_deficit(torch.stack(seen, dim=1))

@@ -45,20 +45,21 @@ import time
 import matplotlib.pyplot as plt
 from IPython.display import Markdown
 
-from attnflow import claims, flow, laws, runs, symbolic
+from attnflow import claims, curves, flow, laws, runs, stamp, symbolic
 from attnflow.foundations import (
+    ROOM,
+    balancing,
+    breaking,
     counting,
-    experiments,
     figures,
     model,
     solvable,
     task,
     theory,
 )
-from attnflow.foundations.claims import CLAIMS
 
 began = time.perf_counter()
-claim = {entry.id.split(".")[1]: entry for entry in CLAIMS}
+claim = ROOM.claim
 
 # %% [markdown]
 # ## The question
@@ -150,9 +151,7 @@ gradient["W_V"]
 small = model.Layer(d=2, k=2, o=1)
 expressions, symbols = theory.layer_gradient(length=2, d=2, k=2, o=1)
 point = theory.sample_point(small, length=2)
-worst = symbolic.agree(
-    expressions, symbols, point.loss, point.draw, point.intermediate
-)
+worst = symbolic.agree(expressions, symbols, **point)
 print("largest relative difference to autograd < 1e-10:", worst < 1e-10)
 
 # %% [markdown]
@@ -163,10 +162,10 @@ print("largest relative difference to autograd < 1e-10:", worst < 1e-10)
 # order 8 from scipy. Adam, run with the same steps, approaches another path altogether.
 
 # %% mystnb={"image": {"alt": "Log-log plot of the distance to the flow against the step: descent falls along the dashed line of order 1, Heun along that of order 2, Adam stays flat near 1."}}
-descent = experiments.descent_order(SEEDS, DEVICE)
-heun = experiments.heun_order(SEEDS, DEVICE)
-adam = experiments.descent_order.but(optimiser="adam")(SEEDS, DEVICE)
-figures.order_figure(descent, heun, adam)
+descent = balancing.descent_order(SEEDS, DEVICE)
+heun = balancing.descent_order.but(method=flow.Heun())(SEEDS, DEVICE)
+adam = balancing.descent_order.but(method=balancing.ADAM)(SEEDS, DEVICE)
+figures.order_figure(claim, descent, heun, adam)
 plt.show()
 
 # %% [markdown]
@@ -228,7 +227,7 @@ laws.time_derivative(D, velocity)
 
 # %%
 print("A'A - B'B is constant:", theory.product_law_holds(k=2))
-print("A'A + B'B is constant:", theory.product_sum_holds(k=2))
+print("A'A + B'B is constant:", theory.product_law_holds(sign=1, k=2))
 
 # %% [markdown]
 # The attention layer {eq}`eq-layer` has two such pairs.
@@ -285,11 +284,11 @@ theory.neuron_law_defect()
 # stands between $W_V$ and $W_O$ while the whole matrix $D_{VO}$ is watched.
 
 # %% mystnb={"image": {"alt": "Two log-log plots of the drift of balances against the step. Left: three laws fall along the dashed line of order 1. Right: with one assumption broken the drift does not depend on the step."}}
-kept = experiments.law_drift(SEEDS, DEVICE)
-relu = experiments.relu_drift(SEEDS, DEVICE)
-skip = experiments.law_drift.but(skip=True)(SEEDS, DEVICE)
-gaussian = experiments.law_drift.but(kernel="gaussian")(SEEDS, DEVICE)
-figures.drift_figure(kept, relu, skip, gaussian)
+kept = balancing.law_drift(SEEDS, DEVICE)
+relu = balancing.law_drift.but(activation="relu")(SEEDS, DEVICE)
+skip = balancing.law_drift.but(skip=True)(SEEDS, DEVICE)
+gaussian = balancing.law_drift.but(kernel="gaussian")(SEEDS, DEVICE)
+figures.drift_figure(claim, kept, relu, skip, gaussian)
 plt.show()
 
 # %%
@@ -302,7 +301,7 @@ claim["rotation"]
 # The linear law does not even drift: every step of descent keeps it, so only rounding remains.
 
 # %%
-common = experiments.common_drift(SEEDS, DEVICE)
+common = balancing.law_drift.but(common=True)(SEEDS, DEVICE)
 print(
     "drift of w'W_K at every step size < 1e-12:",
     bool((common["shift"] < 1e-12).all()),
@@ -339,9 +338,9 @@ theory.decay_flow_balance()
 # training. If only one of the two factors decays, nothing of the sort holds.
 
 # %% mystnb={"image": {"alt": "Two plots of the size of the balances over time on a logarithmic axis. Left: with decay on all matrices both follow the dashed exponential. Right: with decay on the query weights alone neither does."}}
-lawful = experiments.decayed_balance(SEEDS, DEVICE)
-broken = experiments.decayed_balance.but(only="W_Q")(SEEDS, DEVICE)
-figures.decay_figure(lawful, broken, rate=0.3)
+lawful = breaking.decayed_balance(SEEDS, DEVICE)
+broken = breaking.decayed_balance.but(only="W_Q")(SEEDS, DEVICE)
+figures.decay_figure(lawful, broken)
 plt.show()
 
 # %% [markdown]
@@ -374,7 +373,7 @@ Markdown(counting.table(counts))
 # for ever; learning makes the factors of size one; so the *relative* imbalance at the end is $O(\varepsilon^2)$.
 
 # %% mystnb={"image": {"alt": "Relative imbalance of value and output weights over time on a logarithmic axis, for two initial sizes; both fall while the weights grow, the smaller start four times lower, as the dashed marks predict."}}
-figures.small_start_figure(experiments.small_start(SEEDS, DEVICE))
+figures.small_start_figure(breaking.small_start(SEEDS, DEVICE))
 plt.show()
 
 # %% [markdown]
@@ -403,11 +402,11 @@ theory.logistic_expression()[0]
 # exactly uniform: the closed form, an accurate solution of the flow of all four matrices, and descent with steps that shrink.
 
 # %%
-for method in ("descent", "heun"):
+for name, method in (("descent", flow.Descent()), ("heun", flow.Heun())):
     record = solvable.solvable_order.but(method=method)(SEEDS, DEVICE)
-    order = flow.observed_order(record["steps"], record["error"]).median()
+    order = curves.order(record["steps"], record["error"]).median()
     close = bool((record["error"][-1] < 2e-3).all())
-    print(f"{method:8} smallest error < 2e-3: {close}, observed order {order:.2f}")
+    print(f"{name:8} smallest error < 2e-3: {close}, observed order {order:.2f}")
 exact = float(theory.logistic([2.4], start=0.02, target=1.0)[0])
 gap = abs(solvable.reference_product(SEEDS[:1], time=2.4) - exact)
 print("scipy, all four matrices, error < 1e-8:", gap < 1e-8)
@@ -445,7 +444,7 @@ theory.arrival_slope()
 
 # %% mystnb={"image": {"alt": "Time to reach half the target against the imbalance: the measured points lie on the dashed closed form, which falls from the balanced value at zero imbalance to a sixth of it at two."}}
 arrivals = solvable.arrival_run(SEEDS, DEVICE)
-figures.arrival_figure(arrivals, start=0.02, target=1.0)
+figures.arrival_figure(arrivals)
 plt.show()
 
 # %% [markdown]
@@ -472,7 +471,7 @@ claim["separatrix"]
 # seeds 0 to 9, which are not used here. A control is the same reading with one assumption broken, and must fail.
 
 # %%
-table = [claims.evaluate(entry, SEEDS, DEVICE) for entry in CLAIMS]
+table = [claims.evaluate(entry, SEEDS, DEVICE) for entry in ROOM.claims]
 Markdown(claims.table(table))
 
 # %%
@@ -493,9 +492,9 @@ print(
 
 # %% mystnb={"image": {"alt": "Log-log plot of the drift of the query-key balance relative to the change of its first term, against steps from 0.005 to 0.64: descent rises along the dashed line of order 1 and beyond it, Adam stays near 1 at every step."}}
 STEPS = (0.64, 0.32, 0.16, 0.08, 0.04, 0.02, 0.01, 0.005)
-descent = experiments.law_drift.but(steps=STEPS)(SEEDS, DEVICE)
-adam = experiments.law_drift.but(steps=STEPS, optimiser="adam")(SEEDS, DEVICE)
-figures.breaking_figure(descent, adam)
+descent = balancing.law_drift.but(steps=STEPS)(SEEDS, DEVICE)
+adam = balancing.law_drift.but(steps=STEPS, method=balancing.ADAM)(SEEDS, DEVICE)
+figures.breaking_figure(claim, descent, adam)
 plt.show()
 
 # %% [markdown]
@@ -537,7 +536,7 @@ plt.show()
 # :class: dropdown
 #
 # Each head has its own two products and so its own $k(k+1)/2 + k(k+1)/2 = k(k+1)$ laws: $H\,k(k+1)$ in all. For the check,
-# write an output function that sums two heads of `counting.attention`, with `size` doubled.
+# write an output function that sums two heads of `counting.attention`, with the `shapes` of both.
 # :::
 #
 # :::{exercise}
@@ -609,5 +608,5 @@ plt.show()
 # {cite:t}`marcotte2025transformative`, {cite:t}`saxe2014exact`, {cite:t}`hairer1993solving`; `attnflow.cite("foundations")` prints them as BibTeX.
 
 # %%
-print(runs.stamp(DEVICE))
+print(stamp.line(DEVICE))
 print(f"{time.perf_counter() - began:.0f} seconds")

@@ -52,33 +52,32 @@ SEEDS = range(100, 104)
 DEVICE = None  # "cpu" or "cuda"; None takes CUDA where there is one
 
 # %%
-import math
 import time
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import sympy as sp
 import torch
 from IPython.display import Markdown
 
-from attnflow import claims, flow, runs, sweep
+from attnflow import claims, curves, flow, runs, stamp, sweep
 from attnflow.cooccurrence import (
+    ROOM,
     balance,
+    balancing,
     dual,
-    experiments,
     figures,
-    layers,
-    model,
     phases,
-    readings,
+    ratio,
     reduced,
+    setting,
+    stops,
+    sweeps,
     task,
     theory,
 )
-from attnflow.cooccurrence.claims import CLAIMS
 
 began = time.perf_counter()
-claim = {entry.id.split(".")[1]: entry for entry in CLAIMS}
+claim = ROOM.claim
 show = claims.show
 
 # %% [markdown]
@@ -87,15 +86,15 @@ show = claims.show
 # the attention weight that is furthest from uniform.
 
 # %%
-frozen = experiments.idle(SEEDS, DEVICE)
-base = experiments.base(SEEDS, DEVICE)
+frozen = stops.idle(SEEDS, DEVICE)
+base = setting.base(SEEDS, DEVICE)
 print(
     "freezing attention changes the loss by < 1e-5:",
     bool(frozen["gap"].max() < 1e-5),
 )
 print(
     "largest departure from 1/L, relative, < 1e-3:",
-    bool(readings.unevenness(base).max() < 1e-3),
+    bool(base["unevenness"].max() < 1e-3),
 )
 
 # %%
@@ -243,9 +242,9 @@ for one_hot in (True, False):
     )
 
 # %% mystnb={"image": {"alt": "Two log-log plots of drift against the step. With descent two balances fall along the dashed line of order 1 and two linear laws stay at rounding errors; the query sum stays high. With Adam both balances drift at every step."}}
-kept = layers.law_drift(SEEDS, DEVICE)
-adam = layers.law_drift.but(optimiser="adam")(SEEDS, DEVICE)
-figures.drift_figure(kept, adam)
+kept = balancing.law_drift(SEEDS, DEVICE)
+adam = balancing.law_drift.but(method=balancing.ADAM)(SEEDS, DEVICE)
+figures.drift_figure(claim, kept, adam)
 plt.show()
 
 # %% [markdown]
@@ -344,14 +343,14 @@ sp.factor(edge)
 # %%
 print(
     "closed forms = dual on seven pairs (n, L), to 1e-9:",
-    readings.closed_form_gap() < 1e-9,
+    ratio.closed_form_gap() < 1e-9,
 )
 print(
     "class 4 taken as idle throughout:                ",
-    readings.closed_form_gap(True) < 1e-9,
+    ratio.closed_form_gap(active=False) < 1e-9,
 )
 print(
-    "rho = 1 at n = 3(L + 1) for L = 3, 5, 7, to 1e-9: ", readings.edge_gap() < 1e-9
+    "rho = 1 at n = 3(L + 1) for L = 3, 5, 7, to 1e-9: ", ratio.edge_gap() < 1e-9
 )
 
 # %% [markdown]
@@ -365,19 +364,17 @@ print(
 # are the reduced flow, dotted lines the limits {eq}`eq-idle-limit`, the shading its $\tau_\star$.
 
 # %% mystnb={"image": {"alt": "Six panels over logarithmic time with two shaded phases: token scores, class losses twice, ratios of sums of loss derivatives, changes of attention scores and of the value Gram matrix. Four measured runs lie on the dashed reduced flow; the losses of single words rise before they fall; ratios end on dotted limits; attention scores move in Phase 2."}}
-figures.phases_figure(base, inner=0.1 / math.sqrt(5 * 128), width=128)
+figures.phases_figure(claim, base)
 plt.show()
 
 # %%
 marks = reduced.Reduced(60, 5).landmarks()
-early = experiments.early(SEEDS, DEVICE)
+early = phases.early(SEEDS, DEVICE)
 print("tau*, reduced flow:     ", show(marks["tau_1"]["tau"]))
 print("tau*, runs, c0 = 0.1:   ", *map(show, base["tau_1"].tolist()))
 print("tau*, runs, c0 = 0.01:  ", *map(show, early["tau_1"].tolist()))
 print("loss at tau*, predicted:", show(marks["tau_1"]["loss"]))
-print(
-    "loss at tau*, c0 = 0.01:", *map(show, readings.boundary_loss(early).tolist())
-)
+print("loss at tau*, c0 = 0.01:", *map(show, early["loss_1"].tolist()))
 
 # %% [markdown]
 # Read the panels.
@@ -397,14 +394,14 @@ print(
 # order 8 applied to all weights, and from descent; and the order at which descent and Heun's method approach the flow.
 
 # %%
-ways = layers.three_ways(SEEDS, runs.device(DEVICE))
+ways = phases.three_ways(SEEDS, runs.device(DEVICE))
 print("reduced flow:", show(ways["reduced"]))
 for name in ("scipy", "descent"):
     print(f"{name}:", *map(show, ways[name].tolist()))
-for method in ("descent", "heun"):
-    record = layers.order_run.but(method=method)(SEEDS, DEVICE)
-    order = flow.observed_order(record["steps"], record["error"]).median()
-    print(f"observed order of {method}: {order:.2f}")
+for name, method in (("descent", flow.Descent()), ("heun", flow.Heun())):
+    record = balancing.order_run.but(method=method)(SEEDS, DEVICE)
+    order = curves.order(record["steps"], record["error"]).median()
+    print(f"observed order of {name}: {order:.2f}")
 
 # %%
 claim["boundary"]
@@ -426,8 +423,8 @@ claim["balance-limit"]
 # part of the margin of $I_2$. It becomes negative later; the theorem is about many samples, where random words matter less.
 
 # %%
-at_boundary = phases.at(base["tau"], base["gamma"], base["tau_1"])
-at_end = phases.final(base, base["gamma"])
+at_boundary = curves.at(base["tau"], base["gamma"], base["tau_1"])
+at_end = curves.final(base["gamma"])
 for name, scores in (("at tau*:   ", at_boundary), ("at the end:", at_end)):
     print(
         f"gamma_1 + gamma_3 < 0 {name}", (scores[:, 0] + scores[:, 2] < 0).tolist()
@@ -441,7 +438,7 @@ for name, scores in (("at tau*:   ", at_boundary), ("at the end:", at_end)):
 # apply; the dual of the actual data does.
 
 # %% mystnb={"image": {"alt": "Loss derivatives at the end against dual variables of the same data. With distinct words three clusters on the dashed diagonal; with repeated words a cloud along it."}}
-repeated = experiments.repeated(SEEDS, DEVICE)
+repeated = setting.BROKEN["repeated"](SEEDS, DEVICE)
 figures.dual_figure(base, repeated)
 plt.show()
 
@@ -457,27 +454,22 @@ claim["balance-dual"]
 # sweep; dotted lines mark where the mean margins of all classes have become positive for good.
 
 # %% mystnb={"image": {"alt": "Two columns, one for each reading of the initialisation. Above, changes of four attention scores over epochs: two rise, two fall, much earlier and more cleanly under the uniform reading. Below, class losses on logarithmic axes, falling to below one thousandth."}}
-RESULTS = next(
-    folder / "results" / "cooccurrence"
-    for folder in (Path.cwd(), *Path.cwd().parents)
-    if (folder / "results" / "cooccurrence").is_dir()
-)
-stored, made = sweep.kept(RESULTS / "paper_experiment")
+stored, made = sweep.kept("paper_experiment")
 figures.paper_figure(stored, ["torch's default, uniform", "He, normal"])
 plt.show()
 
 # %%
 last = int(stored["epochs"][0][110])
-again = experiments.paper_curves("cpu", "default", seeds=1, epochs=last, count=2)
+again = sweeps.paper_curves("cpu", "default", seeds=1, epochs=last, count=2)
 same = abs(again["loss"][-1, 0] / stored["loss"][0][110, 0] - 1) < 1e-4
 print(f"first run recomputed to epoch {last}, equal to 1e-4:", bool(same))
 for reading, name in ((0, "default"), (1, "He")):
-    loss, ratio = stored["loss"][reading], stored["rho"][reading][-1]
+    loss, rho_end = stored["loss"][reading], stored["rho"][reading][-1]
     start = f"{show(loss[0].min())} … {show(loss[0].max())}"
     print(
         f"{name:8} loss {start} at the start,", show(loss[-1].max()), "at the end"
     )
-    print(f"{'':8} rho {show(ratio.min())} … {show(ratio.max())} at the end")
+    print(f"{'':8} rho {show(rho_end.min())} … {show(rho_end.max())} at the end")
 
 # %% [markdown]
 # **What it shows.** In the long run the scores move as {prf:ref}`thm-two-phases` says, under both readings, and the losses of single words lag behind.
@@ -500,7 +492,7 @@ claim["paper-scores"]
 # to a loss of $10^{-6}$, with $k = 64$, from a stored sweep.
 
 # %% mystnb={"image": {"alt": "Two maps of the ratio at the end over the number of samples and the sequence length, predicted and measured, with the same colours in nearly all cells; dashed line where the ratio is 1, dotted line where class 4 becomes a support vector, undecided cells marked."}}
-diagram, made = sweep.kept(RESULTS / "phase_diagram")
+diagram, made = sweep.kept("phase_diagram")
 lengths, counts = made["axes"]["length"], made["axes"]["samples"]
 figures.diagram_figure(lengths, counts, diagram["rho"].mean(axis=-1))
 plt.show()
@@ -512,7 +504,7 @@ limits = torch.tensor(
 gap = (torch.tensor(diagram["rho"]) - limits[..., None]).abs()
 print("all cells within 0.03 of the closed form:", bool(gap.max() < 0.03))
 for L, n in ((3, 12), (5, 24), (4, 48)):
-    cell = experiments.cell("cpu", n, L, **made["fixed"])
+    cell = sweeps.cell("cpu", n, L, **made["fixed"])
     same = abs(
         cell["rho"].numpy() / diagram["rho"][lengths.index(L), counts.index(n)] - 1
     )
@@ -530,7 +522,7 @@ for L, n in ((3, 12), (5, 24), (4, 48)):
 # seeds 0 to 9, which are not used here. A control is the same reading with one assumption broken, and must fail.
 
 # %%
-table = [claims.evaluate(entry, SEEDS, DEVICE) for entry in CLAIMS]
+table = [claims.evaluate(entry, SEEDS, DEVICE) for entry in ROOM.claims]
 Markdown(claims.table(table))
 
 # %%
@@ -550,22 +542,22 @@ print(
 # separation of the phases, the range of $\rho$, the dual as a limit within reach. At a loss of $0.01$ the class sums still show the random start.
 
 # %% mystnb={"image": {"alt": "Left: relative change of the loss when attention is frozen, over time, growing by orders of magnitude with the size of the initial weights. Right: the ratio from the end of Phase 1 on, inside its range and on the dashed limit for the small start, outside for the large one."}}
-large = experiments.large(SEEDS, DEVICE)
+large = setting.BROKEN["large"](SEEDS, DEVICE)
 scales = (0.1, 1.0, 4.0)
 freezing = {
-    scale: experiments.idle.but(scale=scale)(SEEDS, DEVICE) for scale in scales
+    scale: stops.idle.but(scale=scale)(SEEDS, DEVICE) for scale in scales
 }
-figures.attention_figure(freezing, base, large)
+figures.attention_figure(claim, freezing, base, large)
 plt.show()
 
 # %%
 print(
     "attention weights leave 1/L by more than all of it, c0 = 16:",
-    bool((readings.unevenness(large) > 1).all()),
+    bool((large["unevenness"] > 1).all()),
 )
 print(
     "s_3/s_2 leaves [1/1.15, 1.15] at c0 = 16 in every run:",
-    bool(readings.singles_apart(large).min() > 0.14),
+    bool(ratio.singles_apart(large).min() > 0.14),
 )
 print("test accuracy, c0 = 0.1:", *map(show, base["accuracy"].tolist()))
 print("test accuracy, c0 = 16: ", *map(show, large["accuracy"].tolist()))
@@ -576,9 +568,11 @@ print("test accuracy, c0 = 16: ", *map(show, large["accuracy"].tolist()))
 # Blue is the theory's regime, red has one assumption broken, dashed is a level that matters. Each is the control of a claim above.
 
 # %% mystnb={"image": {"alt": "Nine small panels over logarithmic time, the theory's regime in blue and one broken assumption in red in each: few samples, unequal classes, a rare class, repeated words, no common word, a small readout, large initial weights, a step too large, another label."}}
-tiny = experiments.tiny_readout(SEEDS, DEVICE)
-few = experiments.few(SEEDS, DEVICE)
-figures.stops_figure(base, SEEDS, DEVICE)
+broken = {
+    name: experiment(SEEDS, DEVICE)
+    for name, experiment in setting.BROKEN.items()
+}
+figures.stops_figure(base, broken)
 plt.show()
 
 # %% [markdown]
@@ -593,16 +587,19 @@ plt.show()
 # * **Another label**, presence of the first word: $\Phi_{12}$ falls where co-occurrence would make it rise.
 
 # %%
-wide = experiments.no_common(SEEDS, DEVICE)
-print("test accuracy without a common word:", *map(show, wide["accuracy"].tolist()))
+print(
+    "test accuracy without a common word:",
+    *map(show, broken["no common"]["accuracy"].tolist()),
+)
 print(
     "rho at the end, n = 12:   ",
-    *map(show, readings.end_ratio(few).tolist()),
+    *map(show, broken["few"]["rho_end"].tolist()),
     " predicted",
     show(balance.predicted(12, 5)[2]),
 )
 print(
-    "rho at the end, small readout:", *map(show, readings.end_ratio(tiny).tolist())
+    "rho at the end, small readout:",
+    *map(show, broken["tiny readout"]["rho_end"].tolist()),
 )
 
 # %% [markdown]
@@ -686,7 +683,7 @@ print(
 # :::{exercise}
 # :label: ex-two-6
 #
-# (★★) With labels that ask for the first word alone, predict the sign of $\dot\Phi_{12}$ from $G_\Phi$, then check it with `experiments.presence`.
+# (★★) With labels that ask for the first word alone, predict the sign of $\dot\Phi_{12}$ from $G_\Phi$, then check it with `setting.BROKEN["label"]`.
 # :::
 #
 # :::{solution} ex-two-6
@@ -720,5 +717,5 @@ print(
 # {cite:t}`marcotte2023abide`; `attnflow.cite("cooccurrence")` prints them as BibTeX.
 
 # %%
-print(runs.stamp(DEVICE))
+print(stamp.line(DEVICE))
 print(f"{time.perf_counter() - began:.0f} seconds")

@@ -43,29 +43,33 @@ DEVICE = None  # "cpu" or "cuda"; None takes CUDA where there is one
 
 # %%
 import time
+from functools import partial
 
 import matplotlib.pyplot as plt
 import torch
 from IPython.display import Markdown
 
-from attnflow import claims, runs
+from attnflow import claims, curves, stamp, sweep
 from attnflow.encoder import (
+    ROOM,
+    balancing,
     bounds,
-    counting,
-    experiments,
     figures,
-    initial,
     kernel,
+    lazy,
+    limits,
+    maps,
     model,
-    readings,
-    sweeps,
+    pairs,
+    rates,
+    setting,
+    theorem,
     theory,
 )
-from attnflow.encoder.claims import CLAIMS, LAZY_LECUN, LAZY_NTK, SWEEPS
 
 began = time.perf_counter()
-claim = {entry.id.split(".")[1]: entry for entry in CLAIMS}
-stored = {table.name: table for table in SWEEPS}
+claim = ROOM.claim
+stored = {table.name: table for table in ROOM.sweeps}
 
 # %% [markdown]
 # ## The question
@@ -118,7 +122,7 @@ plt.show()
 # nothing to learn but the samples themselves, which is the hardest case for a theorem on training.
 
 # %%
-net, inputs, labels, start = experiments.problem(
+net, inputs, labels, start = setting.drawn(
     SEEDS, DEVICE or "cpu", width=64, init="lecun", scaling=0.5
 )
 {name: tuple(value.shape) for name, value in start.items()}
@@ -186,16 +190,16 @@ print("  not rescaled:            ", plain)
 
 # %%
 for hidden in (False, True):
-    bound = counting.count(hidden=hidden)["laws"]
-    print(
-        f"W_H {hidden!s:5}: at most {bound} laws, known {counting.known(2, 2, hidden)}"
-    )
+    bound = balancing.most_laws(hidden=hidden)
+    known = balancing.known_laws(2, 2, hidden)
+    print(f"W_H {hidden!s:5}: at most {bound} laws, known {known}")
 
 # %% mystnb={"image": {"alt": "Two log-log plots of the drift of balances against the step. Left: four laws fall along the dashed line of order 1. Right: with one assumption broken the drift stays on the dashed level."}}
 figures.drift_figure(
-    experiments.law_drift(SEEDS, DEVICE),
-    experiments.hidden_drift(SEEDS, DEVICE),
-    experiments.rated_drift(SEEDS, DEVICE),
+    claim,
+    balancing.law_drift(SEEDS, DEVICE),
+    balancing.hidden_drift(SEEDS, DEVICE),
+    balancing.rated_drift(SEEDS, DEVICE),
 )
 plt.show()
 
@@ -208,8 +212,8 @@ plt.show()
 # and $\eta d$ for the rest. When somebody reports that LeCun is faster than NTK, this ratio of rates is what they report.
 
 # %%
-gap = experiments.same_losses(SEEDS, DEVICE).max()
-equal = experiments.same_losses.but(block_rates=False)(SEEDS, DEVICE).min()
+gap = balancing.same_losses(SEEDS, DEVICE)["gap"].max()
+equal = balancing.same_losses.but(block_rates=False)(SEEDS, DEVICE)["gap"].min()
 print("block rates, largest difference over 200 steps < 1e-10:", bool(gap < 1e-10))
 print("equal rates, least difference over seeds:", claims.show(float(equal)))
 
@@ -267,14 +271,14 @@ print("equal rates, least difference over seeds:", claims.show(float(equal)))
 # Every inequality of steps 1 to 3 holds at every point; along a run we can see by how much. The bounds $B_A$ are the norms that the run reached.
 
 # %% mystnb={"image": {"alt": "Left: ratio of left to right side of five inequalities along runs, all below the dashed line at 1, most of them by a factor of ten to a thousand. Right: smallest singular value of the features over alpha, well above the dashed half."}}
-watched = experiments.watched_run(SEEDS, DEVICE)
-figures.proof_figure(watched)
+watched = theorem.watched_run(SEEDS, DEVICE)
+figures.proof_figure(claim, watched)
 plt.show()
 
 # %%
-worst = readings.worst_inequality(watched)
+worst = claim["inequalities"].trial.read(watched)
 print("largest left over right side:", claims.show(float(worst.max())))
-least = readings.smallest_share(watched)
+least = claim["invariant"].trial.read(watched)
 print("least sigma_min / alpha:     ", claims.show(float(least.min())))
 
 # %% [markdown]
@@ -318,11 +322,11 @@ figures.exponent_figure()
 plt.show()
 
 # %% mystnb={"image": {"alt": "Four log-log panels of left over right side of the conditions over the width, all far below the shaded region where they hold; slopes follow the dashed counted exponents."}}
-records = [
-    initial.conditions_run.but(init=init, scaling=s)(SEEDS, DEVICE)
+records = {
+    (init, s): theorem.conditions_run.but(init=init, scaling=s)(SEEDS, DEVICE)
     for init in ("lecun", "ntk")
     for s in (0.5, 1.0)
-]
+}
 figures.conditions_figure(records)
 plt.show()
 
@@ -330,14 +334,14 @@ plt.show()
 # Follow the power laws to where all ratios have passed 1, for $n = 8$ samples. These are extrapolations by many orders, so read the powers of ten only.
 
 # %%
-for record in records:
+for (init, s), record in records.items():
     widths = record["widths"]
     first = torch.stack(
-        [initial.first_width(widths, record[c]) for c in ("A_O", "A_V", "A_Q", "B")]
+        [curves.power_crossing(widths, record[c]) for c in ("A_O", "A_V", "A_Q", "B")]
     )
     middle = first.amax(dim=0).log10().median()
     power = "never" if middle.isinf() else f"about 10^{middle:.0f}"
-    print(f"{record['init']:5} s = {record['scaling']:g}: {power}")
+    print(f"{init:5} s = {s:g}: {power}")
 
 # %% [markdown]
 # **No width that anybody runs meets the conditions.** For fixed $d$ the true requirement grows a little faster than counted, because $\alpha^2/k$ falls
@@ -349,8 +353,8 @@ for record in records:
 
 # %% mystnb={"image": {"alt": "Map of widths against numbers of samples: filled points interpolate, open points do not; the boundary rises about linearly and far below the shaded region of the sufficient condition."}}
 threshold = stored["encoder-threshold"]
-arrays = sweeps.stored(threshold)
-figures.threshold_figure(arrays, threshold.axes)
+arrays, _ = sweep.kept("encoder-threshold")
+maps.threshold_figure(claim, arrays, threshold.axes)
 plt.show()
 
 # %% [markdown]
@@ -378,7 +382,8 @@ claim["silent"]
 
 # %%
 for n, k in ((8, 4), (16, 2), (8, 12)):
-    again = sweeps.threshold(torch.device("cpu"), n, k)["left"]
+    cell = {"samples": n, "width": k}
+    again = sweep.cell(threshold, cell, torch.device("cpu"))["left"]
     i, j = threshold.axes["samples"].index(n), threshold.axes["width"].index(k)
     same = (again <= 1e-2).sum() == (arrays["left"][i, j] <= 1e-2).sum()
     print(f"n = {n}, k = {k}: as many seeds interpolate as stored: {same}")
@@ -430,9 +435,9 @@ theory.limit_series()[0]
 # form again, the average of {eq}`eq-limit` over pairs of mixed tokens.
 
 # %% mystnb={"image": {"alt": "Two log-log plots of the distance of the kernel to closed forms over the width. Left: with the 1/k scaling it falls along the dashed slope of minus one half, with the square-root scaling it is flat. Right: given the attention both fall along it."}}
-half = initial.limit_run.but(scaling=0.5)(SEEDS, DEVICE)
-one = initial.limit_run.but(scaling=1.0)(SEEDS, DEVICE)
-figures.kernel_figure(half, one)
+half = limits.random_run(SEEDS, DEVICE)
+one = limits.limit_run(SEEDS, DEVICE)
+figures.kernel_figure(claim, half, one)
 plt.show()
 
 # %%
@@ -445,15 +450,14 @@ claim["forecast"]
 # would be no test: near a minimum it is linear algebra.
 
 # %% mystnb={"image": {"alt": "Loss over steps on a logarithmic axis. Left: wide NTK runs lie on the dashed forecast of the kernel at the start. Right: mean-field runs leave it and fall faster. Both stay far below the region that the theorem excludes."}}
-wide = experiments.wide_run(SEEDS, DEVICE)
-field = experiments.wide_run.but(output=1.0, width=512, unit=0.1, steps=600)
-field = field(SEEDS, DEVICE)
+wide = rates.wide_run(SEEDS, DEVICE)
+field = rates.field_run(SEEDS, DEVICE)
 figures.rate_figure(wide, field)
 plt.show()
 
 # %%
 for name, record in (("NTK, wide", wide), ("mean-field", field)):
-    ratio = readings.rate_over_kernel(record)
+    ratio = claim["rate"].trial.read(record)
     print(f"{name:11} rate over forecast: {ratio.min():.2f} to {ratio.max():.2f}")
 
 # %% [markdown]
@@ -467,8 +471,8 @@ for name, record in (("NTK, wide", wide), ("mean-field", field)):
 # converges: the catapult {cite}`lewkowycz2020large`. At 4 it is lost.
 
 # %% mystnb={"image": {"alt": "Loss over steps for three step sizes: at 1.9 over the largest eigenvalue it falls, at 2.5 it first rises tenfold above the dashed start and then falls, at 4 it explodes."}}
-edge = experiments.wide_run.but(init="lecun", scaling=0.5, width=512, steps=200)
-figures.edge_figure({u: edge.but(unit=u)(SEEDS, DEVICE) for u in (1.9, 2.5, 4.0)})
+edge = {u: rates.edge_run.but(unit=u)(SEEDS, DEVICE) for u in (1.9, 2.5, 4.0)}
+figures.edge_figure(claim, edge)
 plt.show()
 
 # %% [markdown]
@@ -478,8 +482,8 @@ plt.show()
 # kernel of NTK is better conditioned.
 
 # %%
-own = experiments.race_run(SEEDS, DEVICE)
-same = experiments.race_run.but(own=False, steps=1000)(SEEDS, DEVICE)
+own = rates.race_run(SEEDS, DEVICE)
+same = rates.same_race(SEEDS, DEVICE)
 for name, record in (("own step", own), ("same step", same)):
     middle = {init: int(record[init].median()) for init in model.INITS}
     print(f"{name:9} steps to 1e-3 (at most 1000 at the same step):", middle)
@@ -500,8 +504,9 @@ theory.entropy_deficit_ratio()
 # $s < \tfrac12$ it **saturates** on single tokens. The dashed lines have no free constant.
 
 # %% mystnb={"image": {"alt": "Entropy deficit over the width for five scalings: runs follow dashed lines that rise to saturation for a quarter, stay flat for one half, and fall with slopes of minus one half, minus one and minus three halves."}}
-entropies = initial.entropy_run.but(scalings=(0.25, 0.5, 0.75, 1.0, 1.25))
-figures.entropy_figure(entropies(SEEDS, DEVICE))
+deficits = partial(limits.deficits, scalings=(0.25, 0.5, 0.75, 1.0, 1.25))
+entropies = limits.entropy_run.but(measure=deficits)(SEEDS, DEVICE)
+figures.entropy_figure(entropies)
 plt.show()
 
 # %% [markdown]
@@ -514,12 +519,8 @@ plt.show()
 # exponent $-\tfrac12$ of (B), seen in a run.
 
 # %% mystnb={"image": {"alt": "Four log-log panels of the movement of weights and kernel at a fixed loss over the width, with dashed predicted exponents; in the third panel, NTK with the square-root scaling, the weights fall and the kernel stays level."}}
-lazy = {
-    (init, s): run.but(scaling=s)(SEEDS, DEVICE)
-    for init, run in (("lecun", LAZY_LECUN), ("ntk", LAZY_NTK))
-    for s in (0.5, 1.0)
-}
-figures.lazy_figure(lazy)
+moved = {key: run(SEEDS, DEVICE) for key, run in lazy.RUNS.items()}
+figures.lazy_figure(moved)
 plt.show()
 
 # %% [markdown]
@@ -529,11 +530,8 @@ plt.show()
 # mean and opposite labels**. The limit {eq}`eq-limit` cannot tell them apart, $\mu_{\min}(K_\infty) = 0$, and the wider the net the closer it is to its limit.
 
 # %% mystnb={"image": {"alt": "Share of the loss left after 300 steps on mean-matched pairs over the width: with the 1/k scaling it rises towards one, with the square-root scaling it stays small."}}
-pairs = {
-    s: initial.pairs_run.but(init="lecun", scaling=s)(SEEDS, DEVICE)
-    for s in (0.5, 1.0)
-}
-figures.pairs_figure(pairs)
+left = {s: pairs.pairs_run.but(scaling=s)(SEEDS, DEVICE) for s in (0.5, 1.0)}
+figures.pairs_figure(left)
 plt.show()
 
 # %% [markdown]
@@ -547,13 +545,14 @@ plt.show()
 
 # %% mystnb={"image": {"alt": "Two maps over width and scaling. Left: entropy deficit with dashed boundaries between uniform, random and saturated attention. Right: change of the kernel with a dashed boundary between lazy and moving."}}
 phase = stored["encoder-phase"]
-arrays = sweeps.stored(phase)
-figures.phase_figure(arrays, phase.axes)
+arrays, _ = sweep.kept("encoder-phase")
+maps.phase_figure(arrays, phase.axes)
 plt.show()
 
 # %%
 for s, k in ((0.5, 32), (0.75, 128), (1.0, 512)):
-    again = sweeps.phase(torch.device("cpu"), s, k)["change"]
+    cell = {"scaling": s, "width": k}
+    again = sweep.cell(phase, cell, torch.device("cpu"))["change"]
     i, j = phase.axes["scaling"].index(s), phase.axes["width"].index(k)
     near = abs(again / arrays["change"][i, j] - 1).max() < 1e-4
     print(f"s = {s}, k = {k}: change of the kernel as stored: {near}")
@@ -566,8 +565,8 @@ for s, k in ((0.5, 32), (0.75, 128), (1.0, 512)):
 
 # %% mystnb={"image": {"alt": "Three panels over epochs for three widths and two scalings: loss, movement of the weights, change of the kernel. The wider the net, the less weights and kernel move."}}
 synthetic = stored["encoder-synthetic"]
-arrays = sweeps.stored(synthetic)
-figures.synthetic_figure(arrays, synthetic.axes)
+arrays, _ = sweep.kept("encoder-synthetic")
+maps.synthetic_figure(arrays, synthetic.axes)
 plt.show()
 
 # %%
@@ -585,9 +584,8 @@ for j, s in enumerate(synthetic.axes["scaling"]):
 # **A vision Transformer.** The paper compares both scalings on MNIST. Our stand-in is a small Transformer on scikit-learn's digits.
 
 # %% mystnb={"image": {"alt": "Training loss and entropy deficit of a small vision Transformer on digits: with the square-root scaling the loss falls faster and attention leaves uniformity, with the 1/k scaling it stays nearly uniform."}}
-vision = stored["encoder-vision"]
-arrays = sweeps.stored(vision)
-figures.vision_figure(arrays, vision.axes)
+arrays, _ = sweep.kept("encoder-vision")
+maps.vision_figure(arrays, stored["encoder-vision"].axes)
 plt.show()
 
 # %% [markdown]
@@ -597,7 +595,7 @@ plt.show()
 # Each row was evaluated on the seeds of this page. The criteria were chosen on seeds 0 to 9. A control is the same reading with one assumption broken, and must fail.
 
 # %%
-table = [claims.evaluate(entry, SEEDS, DEVICE) for entry in CLAIMS]
+table = [claims.evaluate(entry, SEEDS, DEVICE) for entry in ROOM.claims]
 Markdown(claims.table(table))
 
 # %%
@@ -694,7 +692,7 @@ print(
 # :class: dropdown
 #
 # The kernel becomes the average of $H$ independent copies of the conditional kernel, so its spread falls as $H^{-1/2}$. In code: draw $H$ matrices $W_QW_K^\top$ for each run, average
-# `given_attention` over them, and fit the slope of the standard deviation over draws with `initial.log_slope`.
+# `given_attention` over them, and fit the slope of the standard deviation over draws with `curves.log_slope`.
 # :::
 
 # %% [markdown]
@@ -708,5 +706,5 @@ print(
 # {cite:t}`sakai2025attention`, {cite:t}`du2018balanced`, {cite:t}`marcotte2025transformative`; `attnflow.cite("encoder")` prints them as BibTeX.
 
 # %%
-print(runs.stamp(DEVICE))
+print(stamp.line(DEVICE))
 print(f"{time.perf_counter() - began:.0f} seconds")

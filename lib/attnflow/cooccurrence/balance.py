@@ -4,22 +4,36 @@ Sums of loss derivatives $s_c$ are in units of $s_1$, and $s_3 = s_2$ by symmetr
 dual variables of the linear problem whose features are word counts (Soudry et al. 2018); the constants are derived here.
 """
 
-import math
 from functools import lru_cache
 
+import numpy as np
 import sympy as sp
 
 from attnflow import runs
 
 SAMPLES, LENGTH = sp.symbols("n L", positive=True)
 SECOND, FOURTH = sp.symbols("s_2 s_4", nonnegative=True)
+RANGE = (1, 2)  # where the paper's argument keeps the ratio
 
 
-def class_margins(samples=SAMPLES, length=LENGTH, second=SECOND, fourth=FOURTH):
+def ratio(first: object, second: object, third: object, fourth: object) -> object:
+    r"""$\rho = (s_2+s_3+s_4-s_1)/(s_1 - \frac12(s_2+s_3))$, the paper's R with both singles averaged.
+
+    first, second, third, fourth: $s_1, \dots, s_4$, as numbers, arrays, tensors or symbols. Returns the like.
+
+    >>> ratio(7, 5, 5, 0)
+    1.5
+    """
+    return (second + third + fourth - first) / (first - (second + third) / 2)
+
+
+def class_margins(
+    samples: sp.Expr = SAMPLES, length: sp.Expr = LENGTH, second: sp.Expr = SECOND, fourth: sp.Expr = FOURTH
+) -> tuple:
     r"""Margins of classes 1, 2, 4 of $w = \sum_i \nu_i y_i x_i$, with $s_1 = 1$ and distinct random words.
 
     $w_1 = w_2 = s_1 - s_2$, $w_3 = s_1 - 2s_2 - s_4$, and a random word of class c weighs $y\,s_c/n_c$ with $n_1 = n/2$,
-    $n_2 = n_4 = n/6$. Returns a tuple of expressions.
+    $n_2 = n_4 = n/6$. samples: n; length: L; second, fourth: $s_2, s_4$. Returns a tuple of expressions.
     """
     target, common = 1 - second, 1 - 2 * second - fourth
     return (
@@ -30,23 +44,19 @@ def class_margins(samples=SAMPLES, length=LENGTH, second=SECOND, fourth=FOURTH):
 
 
 @lru_cache
-def limit(active):
+def limit(active: bool) -> dict:
     r"""Solve the dual: equal margins of the support vectors. active: whether class 4 is one of them.
 
     Returns a dict of expressions in n and L: ``s_2``, ``s_4``, ``rho``, and ``slack``, the margin of class 4 over that of
     class 1, less one.
     """
     first, second, fourth = class_margins()
-    if active:
-        found = sp.solve([first - second, first - fourth], [SECOND, FOURTH], dict=True)[0]
-    else:
-        found = {SECOND: sp.solve((first - second).subs(FOURTH, 0), SECOND)[0], FOURTH: sp.Integer(0)}
-    rho = (2 * SECOND + FOURTH - 1) / (1 - SECOND)
-    values = {"s_2": SECOND, "s_4": FOURTH, "rho": rho, "slack": fourth / first - 1}
+    (found,) = sp.solve([first - second, first - fourth if active else FOURTH], [SECOND, FOURTH], dict=True)
+    values = {"s_2": SECOND, "s_4": FOURTH, "rho": ratio(1, SECOND, SECOND, FOURTH), "slack": fourth / first - 1}
     return {name: sp.factor(sp.simplify(value.subs(found))) for name, value in values.items()}
 
 
-def edge():
+def edge() -> sp.Expr:
     r"""The polynomial whose sign decides whether class 4 is idle: positive where it is not a support vector.
 
     It is the numerator of the slack of the idle solution, whose denominator is positive for $L \ge 3$.
@@ -54,22 +64,39 @@ def edge():
     return sp.numer(sp.together(limit(False)["slack"]))
 
 
-def predicted(samples=math.inf, length=5):
-    r"""The limits of $s_2/s_1$, $s_4/s_1$ and $\rho$ for n samples of length L with equal fractions: three floats.
+def lower_end() -> sp.Expr:
+    r"""The n, an expression in L, at which the limit of $\rho$ is the lower end of its range; class 4 is active there."""
+    return sp.factor(*sp.solve(sp.Eq(limit(True)["rho"], RANGE[0]), SAMPLES))
+
+
+def lengths_at(zero: sp.Expr, samples: np.ndarray) -> np.ndarray:
+    r"""The greatest real L at which an expression in n and L is ``zero``, for each of some n, ``samples`` (K,). Returns (K,).
+
+    >>> lengths_at(lower_end() - SAMPLES, np.array([12.0, 18.0])).tolist()
+    [3.0, 5.0]
+    """
+    roots = [sp.lambdify(SAMPLES, root, "numpy") for root in sp.solve(zero, LENGTH)]
+    return np.max([root(samples) for root in roots], axis=0)
+
+
+def predicted(samples: float = np.inf, length: int = 5, active: bool | None = None) -> tuple:
+    r"""The limits of $s_2/s_1$, $s_4/s_1$ and $\rho$ for n ``samples`` of ``length`` L with equal fractions: three floats.
+
+    active: whether class 4 is a support vector; where it is not given, the edge polynomial says.
 
     >>> predicted()[2], round(predicted(60, 5)[2], 4), round(predicted(24, 5)[2], 4)
     (1.5, 1.2687, 1.0714)
     """
     runs.integer("length", length, least=3)
-    if samples == math.inf:
+    if samples == np.inf:
         return tuple(float(sp.limit(limit(False)[name], SAMPLES, sp.oo)) for name in ("s_2", "s_4", "rho"))
     runs.check("samples", samples, "a number of at least 6", samples >= 6)
     at = {SAMPLES: sp.Rational(samples), LENGTH: length}
-    chosen = limit(bool(edge().subs(at) < 0))
+    chosen = limit(bool(edge().subs(at) < 0) if active is None else active)
     return tuple(float(chosen[name].subs(at)) for name in ("s_2", "s_4", "rho"))
 
 
-def ratio_flow():
+def ratio_flow() -> tuple:
     r"""Time derivative of $\rho$ under uniform attention, $n = \infty$, $s_2 = s_3$, over a positive rate.
 
     With $S_c = \sum_{I_c} g(1-g)$ and margins that move as $2-\rho$, $\rho-1$, $\rho$ (classes 1, 2, 4) it is
@@ -78,41 +105,23 @@ def ratio_flow():
     rho = sp.Symbol("rho")
     steep = sp.symbols("S_1 S_2 S_4", positive=True)
     first, second, fourth = (-size * rate for size, rate in zip(steep, (2 - rho, rho - 1, rho), strict=True))
-    denominator, numerator = first - second, 2 * second + fourth - first
-    return sp.collect(sp.expand(numerator - rho * denominator), rho), rho, steep
+    upper, lower = sp.fraction(ratio(first, second, second, fourth))
+    return sp.collect(sp.expand(upper - rho * lower), rho), rho, steep
 
 
-def fixed_ratio(shares=(7, 5, 0)):
-    r"""The positive zero of the quadratic where $S_1:S_2:S_4$ are given; late in training $S_c = s_c$. 3/2 for 7:5:0."""
+def fixed_ratio(shares: tuple = (7, 5, 0)) -> sp.Expr:
+    r"""The positive zero of the quadratic where $S_1:S_2:S_4$ are the ``shares``; late in training $S_c = s_c$.
+
+    >>> fixed_ratio()
+    3/2
+    """
     expression, rho, steep = ratio_flow()
-    roots = sp.solve(expression.subs(dict(zip(steep, shares, strict=True))), rho)
-    return max(roots)
+    return max(sp.solve(expression.subs(dict(zip(steep, shares, strict=True))), rho))
 
 
-def range_holds(bounded=True):
+def range_holds(bounded: bool = True) -> bool:
     r"""Whether the quadratic is positive at 1, ``bounded`` by $S_4 < 2S_1$, and negative at 2: it keeps $\rho$ in [1, 2]."""
     expression, rho, (first, _, fourth) = ratio_flow()
-    low, high = (sp.expand(expression.subs(rho, end)) for end in (1, 2))
-    excess = sp.Symbol("x", positive=True)  # S_1 = S_4/2 + x
-    low = sp.expand(low.subs(first, fourth / 2 + excess)) if bounded else low
+    bound = {first: fourth / 2 + sp.Symbol("x", positive=True)} if bounded else {}
+    low, high = (sp.expand(expression.subs(rho, end).subs(bound)) for end in RANGE)
     return bool(low.is_positive and high.is_negative)
-
-
-def series(order=4):
-    r"""Taylor series in $\tau$ of $\gamma_1$ and $\gamma_3$ of the reduced flow, $n = \infty$, by repeated integration."""
-    tau = sp.Symbol("tau")
-
-    def derivative(margin):
-        return sp.series(1 / (1 + sp.exp(margin)), tau, 0, order).removeO() if margin != 0 else sp.Rational(1, 2)
-
-    target = common = sp.Integer(0)
-    for _ in range(order):
-        first, second, fourth = (
-            derivative(sp.expand(margin)) for margin in (2 * target + common, -target - common, -common)
-        )
-        rates = first / 2 - second / 6, first / 2 - second / 3 - fourth / 6
-        target, common = (
-            sum(sp.expand(sp.integrate(rate, tau)).coeff(tau, power) * tau**power for power in range(1, order + 1))
-            for rate in rates
-        )
-    return target, common, tau

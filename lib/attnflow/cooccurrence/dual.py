@@ -21,18 +21,18 @@ class Separation:
     weights: np.ndarray
     margins: np.ndarray
 
-    def sums(self, classes):
-        """Dual variables summed over each class, over that of the first: (4,)."""
-        totals = np.array([self.alpha[np.asarray(classes) == index].sum() for index in range(4)])
+    def sums(self, classes: np.ndarray) -> np.ndarray:
+        """Dual variables summed over each of the ``classes``, (n,) of 0 to 3, over that of the first: (4,)."""
+        totals = np.bincount(np.asarray(classes), weights=self.alpha, minlength=4)
         return totals / totals[0]
 
 
-def separate(features, labels):
+def separate(features: np.ndarray, labels: np.ndarray) -> Separation:
     r"""Solve the hard-margin problem without bias, by Lawson and Hanson's least-distance programme.
 
     With $Z = \mathrm{diag}(y)X$, u = argmin over $u\ge0$ of $|Z^\top u|^2 + (1 - \mathbf 1^\top u)^2$ gives
     $\nu = u/(1-\mathbf 1^\top u)$ and $w = Z^\top\nu$. features: (n, d); labels: (n,) of +-1.
-    Raises ValueError where the shapes do not fit or the data are not separable.
+    Raises WrongUse where the shapes do not fit or the data are not separable.
 
     >>> separate([[1.0, 0.0], [0.0, 2.0]], [1, -1]).weights.round(6).tolist()
     [1.0, -0.5]
@@ -43,9 +43,8 @@ def separate(features, labels):
     signed = labels[:, None] * features
     columns = np.vstack([signed.T, np.ones(len(labels))])
     solution, residual = nnls(columns, np.append(np.zeros(features.shape[1]), 1.0), maxiter=50 * len(labels))
-    runs.check(
-        "data", f"a least distance of {residual:.1e}", "separable by a plane through the origin", residual > 1e-6
-    )
+    allowed = "separable by a plane through the origin"
+    runs.check("data", f"a least distance of {residual:.1e}", allowed, residual > 1e-6)
     alpha = solution / (1 - solution.sum())
     weights = signed.T @ alpha
     return Separation(alpha, weights, signed @ weights)

@@ -7,60 +7,62 @@ $\gamma_1' = f_1g_1 - f_2g_2$, $\gamma_2' = f_1g_1 - f_3g_3$, $\gamma_3' = f_1g_
 $y\,g_c/n$ for a random word of class c. $n = \infty$ leaves the random words at zero. Derived in chapter 2.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.integrate import solve_ivp
+from scipy.integrate import cumulative_trapezoid, solve_ivp
 
 from attnflow import runs
-from attnflow.cooccurrence.task import Task
+from attnflow.cooccurrence import balance
+from attnflow.cooccurrence.task import EQUAL, LABELS, TARGETS, Task
 
-HELD = np.array([[1, 1, 1], [1, 0, 1], [0, 1, 1], [0, 0, 1]], dtype=float)  # words 0, 1, 2 in each class
-SIGNS = np.array([1.0, -1.0, -1.0, -1.0])
+HELD = np.array(
+    [[word in (*held, 2) for word in range(3)] for held in TARGETS], dtype=float
+)  # words 0, 1, 2 of a class
+SIGNS = np.array(LABELS["both"], dtype=float)
 
 
 @dataclass(frozen=True)
 class Reduced:
-    """The settings of the reduced flow: samples n (``math.inf`` is allowed), length L, fractions of the classes."""
+    """The settings of the reduced flow: samples n (``np.inf`` is allowed), length L, fractions of the classes."""
 
-    samples: float = math.inf
+    samples: float = np.inf
     length: int = 5
-    fractions: tuple = (1 / 2, 1 / 6, 1 / 6, 1 / 6)
+    fractions: tuple = EQUAL
 
     def __post_init__(self):
-        if self.samples != math.inf:
+        if self.samples != np.inf:
             Task(self.samples, self.length, self.fractions)
         runs.integer("length", self.length, least=3)
 
-    def margins(self, scores):
-        r"""$y_c F_c$ of each class: scores (7, ...) -> (4, ...)."""
-        free = np.array([self.length - 3, self.length - 2, self.length - 2, self.length - 1], dtype=float)
-        private = free.reshape(-1, *[1] * (scores.ndim - 1)) * scores[3:]
-        return SIGNS.reshape(-1, *[1] * (scores.ndim - 1)) * (np.tensordot(HELD, scores[:3], 1) + private)
+    @property
+    def free(self) -> np.ndarray:
+        """How many random words a sample of each class has: (4,)."""
+        return self.length - HELD.sum(axis=1)
 
-    def velocity(self, _, scores):
-        """Time derivative of the scores on the clock tau: (7,) -> (7,)."""
+    def margins(self, scores: np.ndarray) -> np.ndarray:
+        r"""$y_c F_c$ of each class: ``scores`` (7, ...) -> (4, ...)."""
+        return (SIGNS * ((HELD @ scores[:3]).T + self.free * scores[3:].T)).T
+
+    def velocity(self, tau: float, scores: np.ndarray) -> np.ndarray:
+        """Time derivative of the ``scores`` on the clock ``tau``, which does not enter: (7,) -> (7,)."""
         force = SIGNS / (1 + np.exp(np.clip(self.margins(scores), -700, 700)))
-        shared = HELD.T @ (np.array(self.fractions) * force)
-        return np.concatenate([shared, force / self.samples])
+        return np.concatenate([HELD.T @ (np.array(self.fractions) * force), force / self.samples])
 
-    def solve(self, taus):
+    def solve(self, taus: np.ndarray) -> dict:
         r"""Follow the flow from zero. taus: (K,), increasing from at least 0. Returns a dict of arrays with K first.
 
-        ``gamma`` (K, 7), ``margins`` and ``class_loss`` and ``sums`` (K, 4), the last as $s_c/n$, ``loss``, ``rho`` (K,).
-        Raises RuntimeError when scipy gives up.
+        ``tau`` (K,), ``gamma`` (K, 7), ``margins``, ``class_loss``, ``sums`` $s_c/n$ and ``shares`` $s_c/s_1$ (K, 4), ``loss``,
+        ``rho`` (K,). Raises RuntimeError when scipy gives up.
         """
-        taus = np.asarray(taus, dtype=float)
-        found = solve_ivp(
-            self.velocity, (0.0, taus[-1]), np.zeros(7), method="LSODA", t_eval=taus, rtol=1e-10, atol=1e-12
-        )
-        return self._describe(found)
+        found = self._follow(taus[-1], method="LSODA", t_eval=taus, rtol=1e-10, atol=1e-12)
+        return self._describe(found.t, found.y)
 
-    def landmarks(self, until=200.0):
+    def landmarks(self, until: float = 200.0) -> dict:
         """Where things happen: ``tau_1`` (all classes correct for good), ``peak`` (loss of the second class at its top).
 
-        Each with the state there, as ``solve`` returns it for one time. Raises RuntimeError when scipy gives up.
+        until: the last tau that is looked at. Each with the state there, as ``solve`` returns it for one time; one that
+        does not happen is absent. Raises RuntimeError when scipy gives up.
         """
 
         def correct(_, scores):
@@ -70,48 +72,38 @@ class Reduced:
             return self.margins(self.velocity(0.0, scores))[1]
 
         correct.direction = turning.direction = 1
-        found = solve_ivp(
-            self.velocity, (0.0, until), np.zeros(7), events=(correct, turning), method="DOP853", rtol=1e-11, atol=1e-13
-        )
-        marks = {}
-        for name, times, states in zip(("tau_1", "peak"), found.t_events, found.y_events, strict=True):
-            if len(times):
-                found.t, found.y = times[-1:], states[-1:].T
-                marks[name] = {key: value[0] for key, value in self._describe(found).items()}
-        return marks
-
-    def _describe(self, found):
-        """Turn scipy's answer into the dict of ``solve``."""
-        if not found.success:
-            raise RuntimeError(f"scipy could not follow the reduced flow: {found.message}")
-        margins = self.margins(found.y).T
-        shares = np.array(self.fractions)
-        class_loss, sums = np.logaddexp(0, -margins), shares / (1 + np.exp(margins))
-        first, second, third, fourth = sums.T
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rho = (second + third + fourth - first) / (first - (second + third) / 2)
+        found = self._follow(until, events=(correct, turning), method="DOP853", rtol=1e-11, atol=1e-13)
         return {
-            "tau": found.t,
-            "gamma": found.y.T,
-            "margins": margins,
-            "class_loss": class_loss,
-            "loss": class_loss @ shares,
-            "sums": sums,
-            "rho": rho,
+            name: {key: value[-1] for key, value in self._describe(times, states.T).items()}
+            for name, times, states in zip(("tau_1", "peak"), found.t_events, found.y_events, strict=True)
+            if len(times)
         }
 
+    def _follow(self, until, **options):
+        """What scipy finds from zero to one time."""
+        found = solve_ivp(self.velocity, (0.0, until), np.zeros(7), **options)
+        if not found.success:
+            raise RuntimeError(f"scipy could not follow the reduced flow: {found.message}")
+        return found
 
-def attention_drive(solution, flow, width, inner, readout):
+    def _describe(self, taus, scores):
+        """Times (K,) and scores (7, K) as the dict of ``solve``."""
+        margins, shares = self.margins(scores).T, np.array(self.fractions)
+        class_loss, sums = np.logaddexp(0, -margins), shares / (1 + np.exp(margins))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = {"rho": balance.ratio(*sums.T), "class_loss": class_loss, "loss": class_loss @ shares}
+        return found | {"tau": taus, "gamma": scores.T, "margins": margins, "sums": sums, "shares": sums / sums[:, :1]}
+
+
+def attention_drive(solution: dict, flow: Reduced, width: int, inner: float, readout: float) -> np.ndarray:
     r"""First-order change of the attention scores that the reduced flow drives, row = query: (K, 3, 3).
 
     $-\int 2\sigma_0^2 k\,G_\Phi\,d\tau/|\omega(0)|^2$ with uniform attention, for words 0, 1, 2 and $\Phi = W_QW_K^\top$; the
     change is so small that it does not act back. solution: of ``flow.solve``; width k; inner $\sigma_0$; readout
     $|\omega(0)|^2$.
     """
-    scores, free = solution["gamma"], flow.length - HELD.sum(axis=1)
-    force = SIGNS * solution["sums"]
-    mean = (scores[:, :3] @ HELD.T + free * scores[:, 3:]) / flow.length
+    scores, force = solution["gamma"], SIGNS * solution["sums"]
+    mean = (scores[:, :3] @ HELD.T + flow.free * scores[:, 3:]) / flow.length
     pull = np.einsum("kc,cq,cw,kcw->kqw", force, HELD, HELD, scores[:, None, :3] - mean[:, :, None])
-    rate = pull * 2 * inner**2 * math.sqrt(width) / (flow.length * readout)
-    middle = (rate[1:] + rate[:-1]) / 2 * np.diff(solution["tau"])[:, None, None]
-    return np.concatenate([np.zeros((1, 3, 3)), np.cumsum(middle, axis=0)])
+    rate = pull * 2 * inner**2 * np.sqrt(width) / (flow.length * readout)
+    return cumulative_trapezoid(rate, solution["tau"], axis=0, initial=0)

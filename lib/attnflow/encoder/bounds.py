@@ -14,26 +14,27 @@ BLOCKS = ("W_O", "W_V", "W_Q", "W_K")
 
 
 def norms(state):
-    """Operator norms of the four matrices: name -> (S,)."""
+    """Operator norms of the four matrices of a ``state``: name -> (S,)."""
     return {name: torch.linalg.matrix_norm(state[name], ord=2) for name in BLOCKS}
 
 
 def smallest_singular(features):
     r"""The n-th singular value of the features (S, n, k): 0 where k < n. Returns (S,)."""
     samples, width = features.shape[1:]
-    if width < samples:
-        return features.new_zeros(features.shape[0])
-    return torch.linalg.eigvalsh(features @ features.mT)[:, 0].clamp_min(0).sqrt()
+    return (width >= samples) * torch.linalg.eigvalsh(features @ features.mT)[:, 0].clamp_min(0).sqrt()
 
 
 def scales(inputs, net):
-    r"""$\chi = \tau_1\sqrt n\,C$ and C, the largest token norm: two tensors (S,)."""
+    r"""$\chi = \tau_1\sqrt n\,C$ of a ``net`` and C, the largest token norm of its inputs (S, n, L, d): two tensors (S,)."""
     largest = inputs.norm(dim=-1).amax(dim=(1, 2))
     return net.tau_1 * inputs.shape[1] ** 0.5 * largest, largest
 
 
 def block_bounds(bars, chi, largest, net):
-    r"""Factors of the gradient bounds $\|\nabla_A \mathcal L\| \le \mathrm{factor}_A\sqrt{2\mathcal L}$: name -> (S,)."""
+    r"""Factors of the gradient bounds $\|\nabla_A \mathcal L\| \le \mathrm{factor}_A\sqrt{2\mathcal L}$: name -> (S,).
+
+    bars: $B_A$, name -> (S,); chi, largest: $\chi$ and C, (S,), of a ``net``, as :func:`scales` returns them.
+    """
     through = chi * net.tau_0 * largest**2 * bars["W_V"] * bars["W_O"]
     return {
         "W_O": chi * bars["W_V"],
@@ -48,7 +49,8 @@ def conditions(state, inputs, labels, net, radius=1.0):
 
     Condition (A) is $\alpha^2 \ge 4\sqrt{2\mathcal L_0}\max_A \mathrm{factor}_A/c_A$, one ratio a block, and
     condition (B) $\alpha^3 \ge 8\sqrt{2\mathcal L_0}\chi^2 B_O(1 + \tau_0^2C^4B_V^2(B_Q^2 + B_K^2))$. The radii are
-    $c_A = \mathrm{radius}\cdot\|W_A^0\|$. Returns ``A_O``, ``A_V``, ``A_Q``, ``A_K``, ``B`` and ``alpha``, each (S,).
+    $c_A = \mathrm{radius}\cdot\|W_A^0\|$. state: the start of a ``net``; inputs: (S, n, L, d); labels: (S, n). Returns
+    ``A_O``, ``A_V``, ``A_Q``, ``A_K`` and ``B``, each (S,). Raises WrongUse unless radius > 0.
     """
     runs.number("radius", radius, above=0)
     start = norms(state)
@@ -61,7 +63,7 @@ def conditions(state, inputs, labels, net, radius=1.0):
         for name, factor in block_bounds(bars, chi, largest, net).items()
     }
     drift = 1 + (net.tau_0 * largest**2 * bars["W_V"]).square() * (bars["W_Q"].square() + bars["W_K"].square())
-    return found | {"B": alpha**3 / (8 * size * chi.square() * bars["W_O"] * drift), "alpha": alpha}
+    return found | {"B": alpha**3 / (8 * size * chi.square() * bars["W_O"] * drift)}
 
 
 def along(state, start, inputs, labels, net, largest_singular=False):
@@ -70,26 +72,26 @@ def along(state, start, inputs, labels, net, largest_singular=False):
     ``PL``: $2\sigma_{\min}(\Psi)^2\mathcal L \le \|\nabla\mathcal L\|^2$; one row a block gradient; ``drift``:
     $\|\Psi - \Psi_0\| \le \chi(\|\Delta W_V\| + \tau_0C^2B_V(B_K\|\Delta W_Q\| + B_Q\|\Delta W_K\|))$; ``Weyl``:
     $\sigma_{\min}(\Psi_0) - \|\Psi - \Psi_0\| \le \sigma_{\min}(\Psi)$. Bounds $B_A$ are the larger of both ends.
-    ``largest_singular`` puts the largest singular value into ``PL``, which is wrong.
+    state, start: of a ``net``; inputs: (S, n, L, d); labels: (S, n). ``largest_singular`` puts the largest singular value into
+    ``PL``, which is wrong.
     """
     now, then = norms(state), norms(start)
     bars = {name: torch.maximum(now[name], then[name]) for name in BLOCKS}
     chi, largest = scales(inputs, net)
     loss, gradient = model.field(inputs, labels, net)(state)
-    size = (2 * loss).sqrt()
-    factors = block_bounds(bars, chi, largest, net)
-    found = {name: gradient[name].flatten(1).norm(dim=1) / (factors[name] * size) for name in BLOCKS}
-    first, last = model.features(start, inputs, net), model.features(state, inputs, net)
-    squares = sum(gradient[name].square().sum(dim=(1, 2)) for name in BLOCKS)
+    factors = {name: factor * (2 * loss).sqrt() for name, factor in block_bounds(bars, chi, largest, net).items()}
+    first, last = (model.features(each, inputs, net) for each in (start, state))
+    squares = sum(slope.square().sum(dim=(1, 2)) for slope in gradient.values())
     singular = torch.linalg.matrix_norm(last, ord=2) if largest_singular else smallest_singular(last)
-    found["PL"] = 2 * singular.square() * loss / squares
-    moved = {name: torch.linalg.matrix_norm(state[name] - start[name], ord=2) for name in BLOCKS}
+    moved = norms({name: state[name] - start[name] for name in BLOCKS})
     turned = bars["W_K"] * moved["W_Q"] + bars["W_Q"] * moved["W_K"]
     room = moved["W_V"] + net.tau_0 * largest**2 * bars["W_V"] * turned
     distance = (last - first).flatten(1).norm(dim=1)
-    found["drift"] = torch.where(room > 0, distance / (chi * room), 0.0)
-    found["Weyl"] = (smallest_singular(first) - distance) / smallest_singular(last)
-    return found
+    return {name: gradient[name].flatten(1).norm(dim=1) / factor for name, factor in factors.items()} | {
+        "PL": 2 * singular.square() * loss / squares,
+        "drift": torch.where(room > 0, distance / (chi * room), 0.0),
+        "Weyl": (smallest_singular(first) - distance) / smallest_singular(last),
+    }
 
 
 def exponents(init, scaling, radius=0):
@@ -97,6 +99,7 @@ def exponents(init, scaling, radius=0):
 
     Uses $\alpha^2 \sim k$ (LeCun, He) or 1 (NTK), $\mathcal L_0 \sim n$, norms of $W_Q, W_K, W_V \sim k^{1/2}$, and
     $c_O \sim \|W_O^0\| n^{\mathrm{radius}}$, the other radii of the order of their matrices. All are exact rationals.
+    init, scaling: as of :class:`attnflow.encoder.model.Encoder`. Raises WrongUse for another init.
     """
     runs.choice("init", init, model.INITS)
     s, grow, half = sp.nsimplify(scaling), sp.nsimplify(radius), sp.Rational(1, 2)
@@ -110,19 +113,34 @@ def exponents(init, scaling, radius=0):
     }
 
 
+def width_exponents(init, scaling):
+    """The exponents of the width alone, name -> a. init, scaling: as for :func:`exponents`."""
+    return {name: power for name, (power, _) in exponents(init, scaling).items()}
+
+
 def required(init, scaling, radius=0):
-    r"""Exponent e of the width $k \sim n^e$ from which all conditions hold; infinite where no width is enough."""
-    needs = [-b / a if a > 0 else (sp.oo if b < 0 else 0) for a, b in exponents(init, scaling, radius).values()]
-    return max(needs)
+    r"""Exponent e of the width $k \sim n^e$ from which all conditions hold; infinite where no width is enough.
+
+    init, scaling, radius: as for :func:`exponents`.
+    """
+    return max(-b / a if a > 0 else (sp.oo if b < 0 else 0) for a, b in exponents(init, scaling, radius).values())
+
+
+def least_scaling(init):
+    """The scaling up to which no width is enough for an ``init``: zero of the exponent of (B), which is linear up to 1."""
+    first, last = (width_exponents(init, scaling)["B"] for scaling in (0, 1))
+    return first / (first - last)
 
 
 def best_radius(init, scaling):
-    """The radius of $W_O$ that makes the required exponent least. Returns (radius, exponent), exact rationals."""
-    powers = list(exponents(init, scaling).values())
-    slopes = [b - b0 for (_, b), (_, b0) in zip(exponents(init, scaling, 1).values(), powers, strict=True)]
-    if any(a <= 0 for a, _ in powers):
+    """The radius of $W_O$ that makes the required exponent least. Returns (radius, exponent), exact rationals.
+
+    init, scaling: as for :func:`exponents`.
+    """
+    if required(init, scaling).is_infinite:
         return sp.Integer(0), sp.oo
-    lines = [(-b / a, -slope / a) for (a, b), slope in zip(powers, slopes, strict=True)]
+    ends = (exponents(init, scaling, radius).values() for radius in (0, 1))
+    lines = [(-b / a, (b - far) / a) for (a, b), (_, far) in zip(*ends, strict=True)]  # width against the radius
     crossings = {(q - p) / (u - v) for p, u in lines for q, v in lines if u != v}
-    candidates = [sp.Integer(0), *(c for c in crossings if c > 0)]
-    return min(((c, required(init, scaling, c)) for c in candidates), key=lambda pair: (pair[1], pair[0]))
+    found = [(required(init, scaling, radius), radius) for radius in {sp.Integer(0), *crossings} if radius >= 0]
+    return min(found)[::-1]

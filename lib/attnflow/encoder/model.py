@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from attnflow import runs
+from attnflow.attention import softmax_slope
 
 INITS = ("lecun", "he", "ntk")
 SHORT = 64  # samples of at most so many entries are mixed by broadcasting: a batched matmul has a fixed cost a matrix
@@ -24,7 +25,7 @@ class Encoder:
     d: token size; width: k, called $d_m$ in the paper; init: ``lecun`` ($W_O \sim N(0, 1/k)$, the others $N(0, 1/d)$), ``he``
     (twice these variances) or ``ntk`` (all $N(0, 1)$); scaling: s in $\tau_0 = k^{-s}$; output: p in $\tau_1 = k^{-p}$, by
     default 1/2 for ``ntk`` and 0 else, 1 is the mean-field scaling; hidden: a further trained $W_H$ (k, k) between $W_V$
-    and the ReLU, $N(0, 1/k)$, or $N(0, 2/k)$ for ``he``. Raises ValueError on anything else.
+    and the ReLU, $N(0, 1/k)$, or $N(0, 2/k)$ for ``he``. Raises WrongUse on anything else.
     """
 
     d: int = 16
@@ -39,8 +40,7 @@ class Encoder:
         runs.integer("width", self.width)
         runs.choice("init", self.init, INITS)
         runs.number("scaling", self.scaling)
-        if self.output is not None:
-            runs.number("output", self.output)
+        runs.number("output", 0.0 if self.output is None else self.output)
 
     @property
     def tau_0(self):
@@ -58,32 +58,28 @@ class Encoder:
         """Size of a token entry that makes logits of order one at scaling 1/2: 1, or $d^{-1/2}$ for ``ntk``."""
         return self.d**-0.5 if self.init == "ntk" else 1.0
 
-    def std(self, rows):
-        """Standard deviation of a weight matrix with that many rows."""
-        return 1.0 if self.init == "ntk" else math.sqrt((2.0 if self.init == "he" else 1.0) / rows)
+    def std(self, name, rows):
+        """Standard deviation of the weight matrix of that ``name`` and number of ``rows``."""
+        variance = 1.0 if self.init == "ntk" and name != "W_H" else (2.0 if self.init == "he" else 1.0) / rows
+        return math.sqrt(variance)
 
 
 def init(generators, net):
-    """Initial weights. Returns ``W_Q``, ``W_K``, ``W_V`` (S, d, k), ``W_O`` (S, k, 1), and ``W_H`` (S, k, k) if hidden."""
+    """Initial weights of a ``net``, one generator a run in ``generators``.
+
+    Returns ``W_Q``, ``W_K``, ``W_V`` (S, d, k), ``W_O`` (S, k, 1), and ``W_H`` (S, k, k) if hidden.
+    """
     d, k = net.d, net.width
-    state = {name: runs.normal(generators, d, k, std=net.std(d)) for name in ("W_Q", "W_K", "W_V")}
-    state["W_O"] = runs.normal(generators, k, 1, std=net.std(k))
-    if net.hidden:
-        state["W_H"] = runs.normal(generators, k, k, std=math.sqrt((2.0 if net.init == "he" else 1.0) / k))
-    return state
-
-
-def logits(state, inputs, net):
-    """Attention logits, row = query. inputs: (S, n, L, d). Returns (S, n, L, L)."""
-    product = net.tau_0 * (state["W_Q"] @ state["W_K"].mT)
-    return (inputs.flatten(1, 2) @ product).reshape(inputs.shape) @ inputs.mT
+    shapes = {"W_Q": (d, k), "W_K": (d, k), "W_V": (d, k), "W_O": (k, 1)} | ({"W_H": (k, k)} if net.hidden else {})
+    return {name: runs.normal(generators, *shape, std=net.std(name, shape[0])) for name, shape in shapes.items()}
 
 
 def attention(state, inputs, net):
-    """Attention matrix S, row = query. Returns (S, n, L, L)."""
-    scores = logits(state, inputs, net)
+    """Attention matrix S, row = query, of a ``net`` at a ``state``. inputs: (S, n, L, d). Returns (S, n, L, L)."""
+    product = net.tau_0 * (state["W_Q"] @ state["W_K"].mT)
+    logits = (inputs.flatten(1, 2) @ product).reshape(inputs.shape) @ inputs.mT
     # torch's softmax has a fixed cost a row, which counts when the rows are short.
-    weights = (scores - scores.amax(dim=-1, keepdim=True)).exp()
+    weights = (logits - logits.amax(dim=-1, keepdim=True)).exp()
     return weights / weights.sum(dim=-1, keepdim=True)
 
 
@@ -94,61 +90,66 @@ def mix(weights, tokens):
     return (weights[..., None] * tokens[:, :, None]).sum(dim=3)
 
 
-def neurons(state, mixed):
-    """What enters the ReLU. mixed: (S, n L, d), the mixed tokens. Returns (S, n L, k)."""
+def inside(state, inputs, net):
+    """What happens in a ``net`` before the ReLU, at a ``state``. inputs: (S, n, L, d).
+
+    Returns the attention (S, n, L, L), the mixed tokens (S, n L, d), their values (S, n L, k), and what enters the ReLU, of
+    that shape, the values themselves where no matrix is trained between.
+    """
+    weights = attention(state, inputs, net)
+    mixed = mix(weights, inputs).flatten(1, 2)
     values = mixed @ state["W_V"]
-    return values @ state["W_H"] if "W_H" in state else values
+    return weights, mixed, values, values @ state["W_H"] if net.hidden else values
 
 
 def features(state, inputs, net):
-    r"""The features before the output vector, $\Psi = \tau_1\,\mathrm{mean}_i\,\mathrm{relu}(\tilde x_i W_V)$. (S, n, k)."""
-    mixed = mix(attention(state, inputs, net), inputs)
-    length = inputs.shape[2]
-    return net.tau_1 * torch.relu(neurons(state, mixed.flatten(1, 2))).unflatten(1, (-1, length)).mean(dim=2)
+    r"""The features before the output vector, $\Psi = \tau_1\,\mathrm{mean}_i\,\mathrm{relu}(\tilde x_i W_V)$.
+
+    state: of a ``net``; inputs: (S, n, L, d). Returns (S, n, k).
+    """
+    active = torch.relu(inside(state, inputs, net)[-1])
+    return net.tau_1 * active.unflatten(1, (-1, inputs.shape[2])).mean(dim=2)
 
 
 def forward(state, inputs, net):
-    """Outputs f. inputs: (S, n, L, d). Returns (S, n)."""
+    """Outputs f of a ``net`` at a ``state``. inputs: (S, n, L, d). Returns (S, n)."""
     return (features(state, inputs, net) @ state["W_O"])[:, :, 0]
 
 
 def loss(state, inputs, labels, net):
-    """Half the sum of squared residuals. Returns (S,)."""
+    """Half the sum of squared residuals of a ``net`` at a ``state``. inputs: (S, n, L, d); labels: (S, n). Returns (S,)."""
     return (forward(state, inputs, net) - labels).square().sum(dim=1) / 2
 
 
 def field(inputs, labels, net):
-    """The gradient field of the loss, by hand in chain-rule form. Returns a function for ``flow.integrate``.
+    """The gradient field of the loss of a ``net``, by hand in chain-rule form. Returns a function for ``flow.integrate``.
 
-    inputs: (S, n, L, d); labels: (S, n). Raises ValueError where the shapes do not fit.
+    inputs: (S, n, L, d); labels: (S, n). Raises WrongUse where the shapes do not fit.
     """
     runs.tensor("tokens", inputs, (None, None, None, net.d))
     runs.tensor("labels", labels, tuple(inputs.shape[:2]))
     length, scale = inputs.shape[2], net.tau_1 / inputs.shape[2]
 
     def gradient(state):
-        out, weights = state["W_O"], attention(state, inputs, net)
-        mixed = mix(weights, inputs).flatten(1, 2)
-        values = mixed @ state["W_V"]
-        active = (values @ state["W_H"] if net.hidden else values).relu_()
-        summed = active.unflatten(1, (-1, length)).sum(dim=2)
+        out = state["W_O"]
+        weights, mixed, values, entering = inside(state, inputs, net)
+        summed = entering.relu_().unflatten(1, (-1, length)).sum(dim=2)
         residual = scale * (summed @ out)[:, :, 0] - labels
         error = scale * residual.repeat_interleave(length, dim=1)[:, :, None]
         # W_O only scales the columns of the mask, so it is applied after the products over positions. The mask takes the
         # place of the activations: fresh memory costs more than the sign.
-        mask = active.sign_()
+        mask = entering.sign_()
         slopes = {"W_O": scale * summed.mT @ residual[:, :, None]}
         if net.hidden:
             back = state["W_H"] * out.mT
-            slopes["W_H"] = ((error * values).mT @ mask) * out.mT
-            slopes["W_V"] = (error * mixed).mT @ (mask @ back.mT)
-            d_mixed = mask @ (state["W_V"] @ back).mT
+            slopes |= {"W_H": ((error * values).mT @ mask) * out.mT, "W_V": (error * mixed).mT @ (mask @ back.mT)}
+            back = state["W_V"] @ back
         else:
+            back = state["W_V"] * out.mT
             slopes["W_V"] = ((error * mixed).mT @ mask) * out.mT
-            d_mixed = mask @ (state["W_V"] * out.mT).mT
-        moved = through_logits((error * d_mixed).view_as(inputs), inputs, weights, net)
+        moved = through_logits((error * (mask @ back.mT)).view_as(inputs), inputs, weights, net)
         force = inputs.flatten(1, 2).mT @ moved.flatten(1, 2)
-        slopes["W_Q"], slopes["W_K"] = force @ state["W_K"], force.mT @ state["W_Q"]
+        slopes |= {"W_Q": force @ state["W_K"], "W_K": force.mT @ state["W_Q"]}
         return residual.square().sum(dim=1) / 2, {name: slopes[name] for name in state}
 
     return gradient
@@ -157,21 +158,7 @@ def field(inputs, labels, net):
 def through_logits(d_mixed, inputs, weights, net):
     r"""The slope by $M = W_Q W_K^\top$ of a sample is $X^\top$ times this, from the slope by its mixed tokens.
 
-    d_mixed, inputs: (S, n, L, d); weights: (S, n, L, L). Returns $\tau_0 G_Z X$ with the slope $G_Z$ by the logits, (S, n, L, d).
+    d_mixed, inputs: (S, n, L, d); weights: (S, n, L, L), the attention of the ``net``. Returns $\tau_0 G_Z X$ with the slope
+    $G_Z$ by the logits, (S, n, L, d).
     """
-    d_weights = weights * (d_mixed @ inputs.mT)
-    d_logits = d_weights - weights * d_weights.sum(dim=-1, keepdim=True)
-    return net.tau_0 * mix(d_logits, inputs)
-
-
-def at_rates(flow_field, rates):
-    r"""The same field with a learning rate of its own for each block: $\eta_A\,\partial\mathcal L/\partial A$.
-
-    rates: name -> number; a block that is absent keeps rate 1, and rate 0 freezes it.
-    """
-
-    def scaled(state):
-        value, gradient = flow_field(state)
-        return value, {name: rates.get(name, 1.0) * slope for name, slope in gradient.items()}
-
-    return scaled
+    return net.tau_0 * mix(softmax_slope(weights, d_mixed @ inputs.mT), inputs)

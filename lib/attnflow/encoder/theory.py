@@ -1,10 +1,23 @@
-r"""What chapter 3 derives in symbols: the gradient, its laws, the ReLU kernels, the entropy of nearly uniform attention."""
+r"""What chapter 3 derives in symbols: the gradient, its laws, the ReLU kernels, the entropy of nearly uniform attention.
+
+Also by sympy, but counted and not proved: how far a wide net moves, as powers of its width.
+"""
 
 import numpy as np
 import sympy as sp
 import torch
 
-from attnflow import laws, runs, symbolic
+from attnflow import attention, laws, runs, symbolic
+from attnflow.encoder import model
+
+# Two factors A, B that follow each other: A^T A - B B^T is kept, or its diagonal where a ReLU is between them.
+FACTORS = {
+    "query-key": ("W_Q", "W_K"),
+    "value-hidden": ("W_V", "W_H"),
+    "neuron": ("W_V", "W_O"),
+    "hidden-output": ("W_H", "W_O"),
+}
+THROUGH_RELU = ("neuron", "hidden-output")
 
 
 def encoder_gradient(length=2, d=2, k=2, hidden=False, homogeneous=True):
@@ -15,98 +28,78 @@ def encoder_gradient(length=2, d=2, k=2, hidden=False, homogeneous=True):
     $\nabla_{W_O} = \frac{\tau_1 r}{L} H^\top \mathbf 1$, $\nabla_{W_V} = \frac{\tau_1 r}{L}\tilde X^\top E_O$,
     $\nabla_{W_Q} = G_M W_K$, $\nabla_{W_K} = G_M^\top W_Q$ with $G_M = \tau_0 X^\top G_Z X$,
     $(G_Z)_{ij} = S_{ij}((G_S)_{ij} - \sum_l S_{il}(G_S)_{il})$ and $G_S = \frac{\tau_1 r}{L} E_O W_V^\top X^\top$.
-    ``hidden`` puts a trained $W_H$ behind $W_V$. Without ``homogeneous`` the output H of the activation is a matrix of free
-    symbols, so that E is the slope of any activation. Returns (expressions, symbols): dicts name -> sympy matrix.
+    length, d, k: sizes of tokens and weights. ``hidden`` puts a trained $W_H$ behind $W_V$. Without ``homogeneous`` the
+    output H of the activation is a matrix of free symbols, so that E is the slope of any activation. Returns (expressions,
+    symbols): dicts name -> sympy matrix.
     """
-    shapes = {"X": (length, d), "W_Q": (d, k), "W_K": (d, k), "W_V": (d, k), "W_O": (k, 1)}
-    shapes |= {"S": (length, length), "E": (length, k), "r": (1, 1), "tau": (1, 2)}
-    shapes |= {"W_H": (k, k)} if hidden else {}
-    shapes |= {} if homogeneous else {"H": (length, k)}
+    shapes = {"X": (length, d), "W_Q": (d, k), "W_K": (d, k), "W_V": (d, k), "W_O": (k, 1), "S": (length, length)}
+    shapes |= {"E": (length, k), "r": (1, 1), "tau": (1, 2)}
+    shapes |= ({"W_H": (k, k)} if hidden else {}) | ({} if homogeneous else {"H": (length, k)})
     names = {name: symbolic.matrix(name, *shape) for name, shape in shapes.items()}
     tokens, query, key, value, out = (names[name] for name in ("X", "W_Q", "W_K", "W_V", "W_O"))
     weights, mask, (inner, outer) = names["S"], names["E"], names["tau"]
-    mixed, ones = weights * tokens, sp.ones(length, 1)
-    values = mixed * value
-    entering = values * names["W_H"] if hidden else values
-    active = sp.matrix_multiply_elementwise(mask, entering) if homogeneous else names["H"]
-    error = outer * names["r"][0] / length
-    slopes = sp.matrix_multiply_elementwise(mask, ones * out.T)
-    gradient = {"W_O": error * active.T * ones}
-    if hidden:
-        gradient["W_H"] = error * values.T * slopes
-        slopes = slopes * names["W_H"].T
-    gradient["W_V"] = error * mixed.T * slopes
-    force = inner * tokens.T * logit_slope(weights, error * slopes * value.T * tokens.T) * tokens
-    gradient |= {"W_Q": force * key, "W_K": force.T * query}
+    mixed, ones, behind = weights * tokens, sp.ones(length, 1), names.get("W_H", sp.eye(k))
+    active = sp.matrix_multiply_elementwise(mask, mixed * value * behind) if homogeneous else names["H"]
+    error, slopes = outer * names["r"][0] / length, sp.matrix_multiply_elementwise(mask, ones * out.T)
+    back = error * slopes * behind.T
+    force = inner * tokens.T * symbolic.softmax_slope(weights, back * value.T * tokens.T) * tokens
+    gradient = {"W_O": error * active.T * ones, "W_V": mixed.T * back, "W_Q": force * key, "W_K": force.T * query}
+    gradient |= {"W_H": error * (mixed * value).T * slopes} if hidden else {}
     return {name: sp.ImmutableMatrix(matrix) for name, matrix in gradient.items()}, names
 
 
-def logit_slope(weights, slope):
-    r"""Slope by the logits, $S_{ij}((G_S)_{ij} - \sum_l S_{il}(G_S)_{il})$, from the slope $G_S$ by the weights S."""
-    size = weights.cols
-    return sp.ImmutableMatrix(
-        weights.rows,
-        size,
-        lambda i, j: weights[i, j] * (slope[i, j] - sum(weights[i, m] * slope[i, m] for m in range(size))),
-    )
-
-
 def gradient_agrees(hidden=False, length=2, d=2, k=3):
-    """Largest relative difference between these expressions and torch autograd at random points. Returns a float."""
-    from attnflow.encoder import model
+    """Largest relative difference between these expressions and torch autograd at random points. Returns a float.
 
+    hidden, length, d, k: as for :func:`encoder_gradient`.
+    """
     net = model.Encoder(d=d, width=k, init="he", scaling=0.7, output=0.3, hidden=hidden)
     expressions, symbols = encoder_gradient(length, d, k, hidden)
 
-    def batched(point):
-        state = {name: value[None] for name, value in point.items() if name.startswith("W_")}
-        return state, point["X"][None, None]
+    def stack(point):
+        return {name: point[name][None] for name in expressions}, point["X"][None, None], point["y"][None], net
 
     def draw(generator):
-        one = [generator]
-        point = {name: value[0] for name, value in model.init(one, net).items()}
-        return point | {"X": runs.normal(one, length, d)[0], "y": runs.normal(one, 1)[0]}
-
-    def loss(point):
-        return model.loss(*batched(point), point["y"][None], net)[0]
+        state = {name: value[0] for name, value in model.init([generator], net).items()}
+        return state | {"X": runs.normal([generator], length, d)[0], "y": runs.normal([generator], 1)[0]}
 
     def intermediate(point):
-        state, inputs = batched(point)
-        weights = model.attention(state, inputs, net)
-        mask = (model.neurons(state, (weights @ inputs)[:, 0]) > 0).to(runs.DTYPE)
-        residual = model.forward(state, inputs, net) - point["y"]
-        scales = torch.tensor([[net.tau_0, net.tau_1]], dtype=runs.DTYPE)
-        return {"S": weights[0, 0], "E": mask[0], "r": residual, "tau": scales}
+        state, inputs, labels, _ = stack(point)
+        weights, *_, entering = model.inside(state, inputs, net)
+        residual, scales = model.forward(state, inputs, net) - labels, [[net.tau_0, net.tau_1]]
+        return {"S": weights[0, 0], "E": entering[0].relu().sign(), "r": residual, "tau": labels.new_tensor(scales)}
 
-    return symbolic.agree(expressions, symbols, loss, draw, intermediate, points=2)
-
-
-def balance_expressions(names, hidden, rates):
-    """The differences that are kept, as sympy expressions: name -> scalar or matrix."""
-    query, key, value, out = (names[name] for name in ("W_Q", "W_K", "W_V", "W_O"))
-    found = {"query-key": query.T * query / rates["W_Q"] - key.T * key / rates["W_K"]}
-    last, title = (names["W_H"], "hidden-output") if hidden else (value, "neuron")
-    found[title] = last[:, 0].dot(last[:, 0]) / rates["W_H" if hidden else "W_V"] - out[0] ** 2 / rates["W_O"]
-    if hidden:
-        found["value-hidden"] = value.T * value / rates["W_V"] - last * last.T / rates["W_H"]
-        found["neuron"] = value[:, 0].dot(value[:, 0]) / rates["W_V"] - out[0] ** 2 / rates["W_O"]
-    return found
+    return symbolic.agree(
+        expressions, symbols, lambda point: model.loss(*stack(point))[0], draw, intermediate, points=2
+    )
 
 
-def law_holds(law, hidden=False, homogeneous=True, block_rates=False, rescaled=True):
-    r"""Whether sympy proves that a balance of the encoder is constant, for every residual, attention and mask.
+def balance_expressions(names, rates):
+    r"""The differences that are kept, as sympy expressions: name -> scalar or matrix.
 
-    law: ``query-key``, ``neuron``, ``value-hidden`` or ``hidden-output``; block_rates: each matrix A has a learning rate
-    $\eta_A$ of its own, a symbol; rescaled: each square in the balance is divided by that rate.
+    names: name -> matrix of symbols, with ``W_H`` where it is trained; rates: name -> $\eta_A$, by which a square is divided.
+    """
+    bare = {name: names[name] / sp.sqrt(rate) for name, rate in rates.items()}
+    bare["W_K"] = bare["W_K"].T
+    known = {law: (bare[one], bare[two]) for law, (one, two) in FACTORS.items() if {one, two} <= set(bare)}
+    whole = {law: one.T * one - two * two.T for law, (one, two) in known.items()}
+    return {law: matrix[0, 0] if law in THROUGH_RELU else matrix for law, matrix in whole.items()}
+
+
+def law_holds(*wanted, hidden=False, homogeneous=True, block_rates=False, rescaled=True):
+    r"""Whether sympy proves that balances of the encoder are constant, for every residual, attention and mask.
+
+    wanted: of ``query-key``, ``neuron``, ``value-hidden``, ``hidden-output``; hidden, homogeneous: as for
+    :func:`encoder_gradient`; block_rates: each matrix A has a learning rate $\eta_A$ of its own, a symbol; rescaled: each
+    square in the balance is divided by that rate. Raises WrongUse for a name that the net has not.
     """
     gradient, names = encoder_gradient(hidden=hidden, homogeneous=homogeneous)
     rates = {name: sp.Symbol(f"eta_{name}", positive=True) if block_rates else sp.Integer(1) for name in gradient}
-    divide = rates if rescaled else dict.fromkeys(rates, sp.Integer(1))
-    expression = balance_expressions(names, hidden, divide)[law]
+    known = balance_expressions(names, rates if rescaled else dict.fromkeys(rates, sp.Integer(1)))
     velocity = {names[name]: -rates[name] * slope for name, slope in gradient.items()}
-    derivative = laws.time_derivative(expression, velocity)
     # All is polynomial in the symbols, so an expanded derivative vanishes only as the number zero.
-    return not any(sp.Matrix([derivative]))
+    found = (laws.time_derivative(known[law], velocity) for law in runs.names("law", wanted, tuple(known)))
+    return not any(any(sp.Matrix([derivative])) for derivative in found)
 
 
 def arc_cosine_kernels():
@@ -114,21 +107,19 @@ def arc_cosine_kernels():
 
     Both neurons are active for directions $a \in (\vartheta - \pi/2, \pi/2)$. Returns (kappa_0, kappa_1, vartheta), unit vectors.
     """
-    radius, direction = sp.symbols("r a", positive=True)
-    angle = sp.Symbol("vartheta", positive=True)
-    density = radius * sp.exp(-(radius**2) / 2) / (2 * sp.pi)
-    edges = (direction, angle - sp.pi / 2, sp.pi / 2)
-    zeroth = sp.integrate(density, (radius, 0, sp.oo)) * sp.integrate(1, edges)
-    turn = sp.integrate(sp.expand_trig(sp.cos(direction) * sp.cos(direction - angle)), edges)
-    first = sp.integrate(density * radius**2, (radius, 0, sp.oo)) * turn
+    radius, direction, angle = sp.symbols("r a vartheta", positive=True)
+    density, whole = radius * sp.exp(-(radius**2) / 2) / (2 * sp.pi), (radius, 0, sp.oo)
+    edges, turn = (direction, angle - sp.pi / 2, sp.pi / 2), sp.cos(direction) * sp.cos(direction - angle)
+    zeroth = sp.integrate(density, whole) * sp.integrate(1, edges)
+    first = sp.integrate(density * radius**2, whole) * sp.integrate(sp.expand_trig(turn), edges)
     return sp.simplify(zeroth), sp.simplify(sp.expand_trig(first)), angle
 
 
 def limit_series(order=6):
     r"""Series of the limiting kernel $\kappa_1 + c\,\kappa_0$ of unit vectors in $c = \cos\vartheta$, without the remainder.
 
-    $\frac1{2\pi} + \frac c2 + \frac{3c^2}{4\pi} + \frac{5c^4}{48\pi} + \dots$; uses $d\kappa_1/dc = \kappa_0$, which is
-    checked here. Returns (series, c).
+    $\frac1{2\pi} + \frac c2 + \frac{3c^2}{4\pi} + \frac{5c^4}{48\pi} + \dots$, of powers below ``order``; uses
+    $d\kappa_1/dc = \kappa_0$, which is checked here. Returns (series, c).
     """
     zeroth, first, angle = arc_cosine_kernels()
     cosine = sp.Symbol("c", real=True)
@@ -139,27 +130,75 @@ def limit_series(order=6):
 
 
 def entropy_deficit_ratio(length=3):
-    r"""Leading coefficient of $\log L - H(\mathrm{softmax}(\varepsilon z))$ over $\varepsilon^2\mathrm{Var}(z)/2$: it is 1."""
-    logits = sp.symbols(f"z1:{length + 1}", real=True)
-    size = sp.Symbol("epsilon", real=True)
+    r"""Leading coefficient of $\log L - H(\mathrm{softmax}(\varepsilon z))$ over $\varepsilon^2\mathrm{Var}(z)/2$: it is 1.
+
+    length: L, the number of logits z. Returns a sympy number.
+    """
+    size, *logits = sp.symbols(f"epsilon z1:{length + 1}", real=True)
     total = sum(sp.exp(size * logit) for logit in logits)
-    mean = sum(size * logit * sp.exp(size * logit) for logit in logits) / total
-    deficit = sp.log(length) - (sp.log(total) - mean)
-    second = sp.diff(deficit, size, 2).subs(size, 0)
-    average = sum(logits) / sp.Integer(length)
-    return sp.simplify(second / (sum((logit - average) ** 2 for logit in logits) / length))
+    entropy = sp.log(total) - sum(size * logit * sp.exp(size * logit) for logit in logits) / total
+    second = sp.diff(sp.log(length) - entropy, size, 2).subs(size, 0)
+    average, square = (sum(logit**power for logit in logits) / sp.Integer(length) for power in (1, 2))
+    return sp.simplify(second / (square - average**2))
 
 
 def deficit(variance, length, draws=20000):
     r"""Mean of $1 - H/\log L$ over independent Gaussian logits of a given variance, by Monte Carlo with fixed draws.
 
-    To leading order $\mathrm{variance}\,(1 - 1/L)/(2\log L)$. variance: array. Returns an array of its shape.
+    To leading order $\mathrm{variance}\,(1 - 1/L)/(2\log L)$. variance: array; length: L; draws: how many rows of logits.
+    Returns an array of the shape of the variance. Raises WrongUse for a length below 2.
     """
-    runs.integer("length", length, 2)
-    normal = torch.randn(draws, length, generator=runs.streams([0])[0], dtype=runs.DTYPE)
+    normal = runs.normal(runs.streams([0]), draws, runs.integer("length", length, 2))
+    sizes = torch.as_tensor(np.asarray(variance, dtype=float), device="cpu").sqrt()
+    return (
+        attention.entropy_deficit(torch.softmax(sizes.reshape(-1, 1, 1) * normal, dim=2)).reshape(sizes.shape).numpy()
+    )
 
-    def one(value):
-        weights = torch.softmax(value**0.5 * normal, dim=1)
-        return 1 + float(torch.special.xlogy(weights, weights).sum(dim=1).mean()) / np.log(length)
 
-    return np.vectorize(one)(np.asarray(variance, dtype=float))
+def logit_power(scaling):
+    r"""Exponent of the width in the variance of a logit at the start, $\tau_0^2k$: $1 - 2s$ at a ``scaling`` s."""
+    return 1 - 2 * scaling
+
+
+def scaling_at(variance, width):
+    """The scaling at which logits have a ``variance`` at a ``width``, where ``width ** logit_power`` is that. Arrays."""
+    return (1 - np.log(variance) / np.log(width)) / 2
+
+
+def variance_at(level, length):
+    """The variance of Gaussian logits whose deficit is ``level``, an array, in attention to ``length`` tokens."""
+    variances = np.geomspace(1e-4, 1e4, 400)
+    return np.interp(level, deficit(variances, length, draws=4000), variances)
+
+
+def movement(init, scaling):
+    r"""Exponents in the width of how far a wide net moves until its loss has fallen to a share, by counting powers of k.
+
+    Sizes are $|W_V|, |W_Q| \sim k^{1/2}$ and $|W_O| \sim 1$, or $k^{1/2}$ for NTK, at fixed d, L, n and residuals of order one.
+    With signs of neurons at random the gradients at the start are $\nabla_{W_O} \sim \tau_1|W_V|$,
+    $\nabla_{W_V} \sim \tau_1|W_O|$ and, through $G_M \sim \tau_0\tau_1|W_O|$, $\nabla_{W_Q} \sim \tau_0\tau_1|W_O||W_K|$. The
+    kernel is the sum of their squares, the time its inverse, and each block moves by its gradient times the time, relative to its
+    size. The attention moves by $\tau_0|\Delta W_Q||W_K|$, since $\Delta W_Q$ is aligned with $W_K$. The kernel follows: its
+    features turn with the attention; $\Delta W_V$ and $\Delta W_O$ change the blocks of $W_O$ and $W_V$ by sums over neurons of
+    random signs, $k^{-1/2}$ times their movement, and $\Delta W_O$ by its square; in the block of $W_Q, W_K$ the sum
+    $\sum_jo_jv_j$ is of random signs and $\sum_j\Delta o_jv_j$ is not. A product adds powers, a sum has the largest of them.
+
+    init, scaling: as of :class:`attnflow.encoder.model.Encoder`, with a scaling of at least 1/2: below, softmax saturates.
+    Returns exact rationals: ``W_O``, ``W_V``, ``W_Q``, ``attention``, ``kernel``, and ``share``, of $W_Q, W_K$ in the kernel.
+    """
+    runs.choice("init", init, model.INITS)
+    inner, half = -sp.nsimplify(runs.number("scaling", scaling, least=0.5)), sp.Rational(1, 2)
+    outer, out = (-half, half) if init == "ntk" else (sp.Integer(0), sp.Integer(0))
+    size = {"W_O": out, "W_V": half, "W_Q": half}
+    slope = {"W_O": outer + half, "W_V": outer + out, "W_Q": inner + outer + out + half}
+    kernel = max(2 * power for power in slope.values())
+    share = {name: 2 * power - kernel for name, power in slope.items()}
+    moved = {name: power - kernel - size[name] for name, power in slope.items()}
+    turned = inner + moved["W_Q"] + 2 * half
+    whole = max(
+        turned,
+        share["W_O"] + moved["W_V"] - half,
+        share["W_V"] + moved["W_O"] + max(-half, moved["W_O"]),
+        share["W_Q"] + moved["W_O"] + half,
+    )
+    return moved | {"attention": turned, "kernel": whole, "share": share["W_Q"]}

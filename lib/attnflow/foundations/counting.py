@@ -1,91 +1,108 @@
-"""The models whose laws chapter 1 counts, each with the number that is known."""
+"""Are these all laws? The models whose laws chapter 1 counts, each with the number that is known."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from attnflow import laws, runs
+from attnflow.claims import Control, kinds
 from attnflow.foundations import model
-from attnflow.foundations.model import Layer
+from attnflow.foundations.balancing import claim, known
 
 
 @dataclass(frozen=True)
 class Case:
-    """A model to count: its output as a function of (theta, x), the size of theta, a sampler of x, and known laws."""
+    """A model to count.
+
+    title: of its row in the table; output: (theta, x) -> a number, for theta a dict of tensors; shapes: of theta, name ->
+    shape; size: of x, whose entries are independent and standard normal; known: number of laws; source: where that is from.
+    """
 
     title: str
-    output: object
+    output: Callable
+    shapes: dict
     size: int
-    sample: object
     known: int
     source: str
 
-    def count(self, seed=0):
-        """The upper bound at a random point, as ``laws.count`` returns it, with the known number beside it."""
-        (generator,) = runs.streams([seed])
-        found = laws.count(self.output, self.size, self.sample, generator)
-        return found | {"known": self.known, "complete": found["laws"] == self.known}
+    def count(self, seed: int = 0) -> dict:
+        """What :func:`attnflow.laws.count` returns at random points of a ``seed``: the upper bound ``laws``, ranks and gap."""
+        return laws.count(
+            self.output,
+            self.shapes,
+            sample=lambda generator: runs.normal([generator], self.size)[0],
+            generator=runs.streams([seed])[0],
+        )
+
+    def bound(self) -> int:
+        """The upper bound alone."""
+        return self.count()["laws"]
 
 
-def product(rows, columns, width, skip=False):
-    r"""$x^\top A B^\top z$, A (rows, width), B (columns, width). ``skip`` adds $x^\top A\mathbf 1$, so A is used twice."""
+def product(rows: int, columns: int, width: int, skip: bool = False) -> Case:
+    r"""$x^\top A B^\top z$ with A (``rows``, ``width``) and B (``columns``, ``width``).
 
-    def output(theta, x):
-        left, right = theta[: rows * width].reshape(rows, width), theta[rows * width :].reshape(columns, width)
-        hidden = x[:rows] @ left
-        return hidden @ (right.T @ x[rows:]) + (hidden.sum() if skip else 0.0)
-
-    known = laws.product_laws(rows + columns, width)
-    title = f"product of two factors, {rows} + {columns} rows, width {width}"
-    size = (rows + columns) * width
-    return Case(title, output, size, normal(rows + columns), known, "Marcotte et al. 2023")
-
-
-def neurons(d, width, activation="relu"):
-    r"""$\sum_j o_j\,\phi(v_j^\top x)$: one law a neuron for ReLU, none for tanh."""
-    activate = model.ACTIVATIONS[activation][0]
+    skip: adds $x^\top A\mathbf 1$, so that A is used twice.
+    """
 
     def output(theta, x):
-        incoming, outgoing = theta[: d * width].reshape(d, width), theta[d * width :]
-        return activate(x @ incoming) @ outgoing
+        hidden = x[:rows] @ theta["A"]
+        return hidden @ (theta["B"].T @ x[rows:]) + (hidden.sum() if skip else 0.0)
 
-    known = width if activation == "relu" else 0
-    title = f"{width} {activation} neurons on {d} inputs"
-    return Case(title, output, (d + 1) * width, normal(d), known, "Marcotte et al. 2023" if known else "derived here")
+    return Case(
+        title=f"product of two factors, {rows} + {columns} rows, width {width}",
+        output=output,
+        shapes={"A": (rows, width), "B": (columns, width)},
+        size=rows + columns,
+        known=laws.product_laws(rows + columns, width),
+        source="Marcotte et al. 2023",
+    )
 
 
-def attention(d, k, o, length=3, kernel="softmax", common=False):
-    """One attention layer of chapter 1, read at one query and one random combination of outputs."""
-    layer = Layer(d=d, k=k, o=o, kernel=kernel)
-    shapes = {"W_Q": (d, k), "W_K": (d, k), "W_V": (d, k), "W_O": (k, o)}
-    sizes = [rows * columns for rows, columns in shapes.values()]
+def neurons(d: int, width: int, activation: str = "relu") -> Case:
+    r"""$\sum_j o_j\,\phi(v_j^\top x)$ with ``width`` neurons on ``d`` inputs.
+
+    activation: ``relu``, with one law a neuron, or ``tanh``, with none.
+    """
+    scales = runs.choice("activation", activation, ("relu", "tanh")) == "relu"
+    return Case(
+        title=f"{width} {activation} neurons on {d} inputs",
+        output=lambda theta, x: model.ACTIVATIONS[activation][0](x @ theta["v"]) @ theta["o"],
+        shapes={"v": (d, width), "o": (width,)},
+        size=d,
+        known=width if scales else 0,
+        source="Marcotte et al. 2023" if scales else "derived here",
+    )
+
+
+def attention(d: int, k: int, o: int, length: int = 3, kernel: str = "softmax", common: bool = False) -> Case:
+    """One attention layer of chapter 1, read at one query and one random combination of outputs.
+
+    d, k, o, kernel: of the layer; length: tokens in x; common: the last feature of every token is 1, whatever x says.
+    """
+    layer, softmax = model.Layer(d, k, o, kernel=kernel), kernel == "softmax"
+    ones = common * torch.eye(d, dtype=runs.DTYPE, device="cpu")[-1]
 
     def output(theta, x):
-        parts = torch.split(theta, sizes)
-        state = {name: part.reshape(1, *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
-        tokens = x[: length * d].reshape(1, 1, length, d)
-        return model.forward(state, tokens, layer)[0, 0, 0] @ x[length * d :]
+        tokens = (1 - ones) * x[: length * d].reshape(1, 1, length, d) + ones
+        return (
+            model.forward({name: value[None] for name, value in theta.items()}, tokens, layer)[0, 0, 0]
+            @ x[length * d :]
+        )
 
-    def sample(generator):
-        x = torch.randn(length * d + o, generator=generator, dtype=runs.DTYPE)
-        if common:
-            x[d - 1 : length * d : d] = 1.0
-        return x
-
-    values = laws.product_laws(d + o, k)
-    known = values + (laws.product_laws(2 * d, k) if kernel == "softmax" else 0) + (k if common else 0)
-    name = "one head of softmax attention" if kernel == "softmax" else "one head of Gaussian attention"
-    title = f"{name}, d = {d}, k = {k}" + (", a common feature" if common else "")
-    source = "derived here" if kernel == "gaussian" or common else "Marcotte et al. 2025"
-    return Case(title, output, sum(sizes), sample, known, source)
+    return Case(
+        title=f"one head of {kernel if softmax else 'Gaussian'} attention, d = {d}, k = {k}"
+        + common * ", a common feature",
+        output=output,
+        shapes=layer.shapes,
+        size=length * d + o,
+        known=laws.product_laws(d + o, k) + softmax * laws.product_laws(2 * d, k) + common * k,
+        source="Marcotte et al. 2025" if softmax and not common else "derived here",
+    )
 
 
-def normal(size):
-    """A sampler of x with independent standard normal entries, (size,)."""
-    return lambda generator: torch.randn(size, generator=generator, dtype=runs.DTYPE)
-
-
-def cases():
+def cases() -> list[Case]:
     """The list of the chapter, small enough to count in seconds."""
     return [
         product(3, 4, 2),
@@ -99,14 +116,62 @@ def cases():
     ]
 
 
-def table(counts):
-    """Pairs of a case and its count as a Markdown table: sizes, ranks, the bound, and what is known."""
+def table(counts: Sequence[tuple[Case, dict]]) -> str:
+    """Pairs of a case and its count, ``counts``, as a Markdown table: sizes, ranks, the bound, and what is known."""
     lines = [
         "| model | parameters | rank of gradients | with brackets | bound | known | source |",
         "|---|" + "---|" * 6,
     ]
     for case, found in counts:
-        numbers = [found[name] for name in ("size", "rank_gradients", "rank", "laws")]
-        known = f"{case.known}, complete" if found["complete"] else f"{case.known}, **not met**"
-        lines.append(f"| {case.title} | " + " | ".join(map(str, numbers)) + f" | {known} | {case.source} |")
+        verdict = "complete" if found["laws"] == case.known else "**not met**"
+        lines.append(
+            "| {} | {} | {} | {} | {} | {}, {} | {} |".format(
+                case.title,
+                *(found[name] for name in ("size", "rank_gradients", "rank", "laws")),
+                case.known,
+                verdict,
+                case.source,
+            )
+        )
     return "\n".join(lines)
+
+
+def counted(case: Case, title: str, broken: Case) -> tuple:
+    """Trial and control of a claim that the bound of a ``case`` is the known number; ``title``: how it is ``broken``."""
+    return kinds.count(case.bound, case.known), Control(title, read=broken.bound)
+
+
+CLAIMS = (
+    known(
+        "count-product",
+        "A product has no other laws",
+        r"$AB^\top$ with 3 + 4 rows and width 2 has exactly the $k(k+1)/2 = 3$ laws of its balance.",
+        *counted(product(3, 4, 2), "a skip path that uses one factor again", product(3, 4, 2, skip=True)),
+        cite=("marcotte2023abide",),
+    ),
+    known(
+        "count-neurons",
+        "ReLU neurons have one law each",
+        "Four ReLU neurons on three inputs have exactly four laws.",
+        *counted(neurons(3, 4), "tanh in place of ReLU", neurons(3, 4, "tanh")),
+        cite=("marcotte2023abide",),
+    ),
+    known(
+        "count-attention",
+        "One head of softmax attention has no other laws",
+        r"With $d=3$, $k=2$ a head has exactly 3 laws from $W_Q, W_K$ and 3 from $W_V, W_O$.",
+        *counted(
+            attention(3, 2, 2),
+            "Gaussian attention, where only the 3 of $W_V, W_O$ remain",
+            attention(3, 2, 2, kernel="gaussian"),
+        ),
+        cite=("marcotte2025transformative",),
+    ),
+    claim(
+        "count-shift",
+        "A common feature adds exactly k laws",
+        r"When $Xw = 1$ on all tokens the same head has $k = 2$ more, the entries of $w^\top W_K$, and no others.",
+        *counted(attention(3, 2, 2, common=True), "tokens without a common feature", attention(3, 2, 2)),
+        cite=("marcotte2025transformative",),
+    ),
+)

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 
 import torch
 
-from attnflow import runs
+from attnflow import flow, runs
+from attnflow.attention import softmax_slope
+
+# Each activation with its derivative, both as functions of the input.
+ACTIVATIONS = {
+    "identity": (lambda x: x, torch.ones_like),
+    "relu": (torch.relu, lambda x: (x > 0).to(x.dtype)),
+    "tanh": (torch.tanh, lambda x: 1 - torch.tanh(x).square()),
+}
 
 
 @dataclass(frozen=True)
@@ -31,55 +39,61 @@ class Layer:
     def __post_init__(self):
         for name in ("d", "k", "o"):
             runs.integer(name, getattr(self, name))
-        runs.choice("activation", self.activation, tuple(ACTIVATIONS))
-        runs.choice("kernel", self.kernel, ("softmax", "gaussian"))
+        for name, options in (
+            ("activation", tuple(ACTIVATIONS)),
+            ("kernel", ("softmax", "gaussian")),
+            ("skip", (False, True)),
+        ):
+            runs.choice(name, getattr(self, name), options)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """The shapes of its matrices: name -> (rows, columns)."""
+        return dict.fromkeys(("W_Q", "W_K", "W_V"), (self.d, self.k)) | {"W_O": (self.k, self.o)}
 
 
-# Each activation with its derivative, both as functions of the input.
-ACTIVATIONS = {
-    "identity": (lambda x: x, torch.ones_like),
-    "relu": (torch.relu, lambda x: (x > 0).to(x.dtype)),
-    "tanh": (torch.tanh, lambda x: 1 - torch.tanh(x).square()),
-}
+def init(generators: list, layer: Layer, scale: float = 1.0) -> runs.State:
+    r"""Weights $N(0, \mathrm{scale}^2/\mathrm{rows})$, where d or k is the number of rows.
 
-
-def init(generators, layer, scale=1.0):
-    r"""Weights $N(0, \mathrm{scale}^2/d)$ ($1/k$ for $W_O$). Returns name -> (S, d, k) or (S, k, o)."""
+    generators: one a run; layer: the shapes. Returns name -> (S, d, k), and (S, k, o) for $W_O$. Raises WrongUse where the scale
+    is negative.
+    """
     runs.number("scale", scale, least=0)
-    names = ("W_Q", "W_K", "W_V")
-    state = {name: runs.normal(generators, layer.d, layer.k, std=scale / math.sqrt(layer.d)) for name in names}
-    return state | {"W_O": runs.normal(generators, layer.k, layer.o, std=scale / math.sqrt(layer.k))}
+    return {
+        name: runs.normal(generators, *shape, std=scale / math.sqrt(shape[0])) for name, shape in layer.shapes.items()
+    }
 
 
-def attention(state, inputs, layer):
-    """Attention matrix, row = query. inputs: (S, n, L, d). Returns (S, n, L, L)."""
+def attention(state: runs.State, inputs: torch.Tensor, layer: Layer) -> torch.Tensor:
+    r"""Attention matrix S, row = query, of the ``state`` of a ``layer``. inputs: (S, n, L, d). Returns (S, n, L, L)."""
     queries, keys = inputs @ state["W_Q"][:, None], inputs @ state["W_K"][:, None]
     logits = queries @ keys.mT / math.sqrt(layer.k)
     if layer.kernel == "softmax":
         return torch.softmax(logits, dim=-1)
-    lengths = queries.square().sum(-1)[..., :, None] + keys.square().sum(-1)[..., None, :]
-    return torch.exp(logits - lengths / (2 * math.sqrt(layer.k)))
+    squares = queries.square().sum(-1)[..., :, None] + keys.square().sum(-1)[..., None, :]
+    return torch.exp(logits - squares / (2 * math.sqrt(layer.k)))
 
 
-def forward(state, inputs, layer):
-    """Output F of the layer. inputs: (S, n, L, d). Returns (S, n, L, o)."""
+def forward(state: runs.State, inputs: torch.Tensor, layer: Layer) -> torch.Tensor:
+    r"""Output $F = \phi(SXW_V)W_O$ of the ``state`` of a ``layer``. inputs: (S, n, L, d). Returns (S, n, L, o)."""
     value = attention(state, inputs, layer) @ (inputs @ state["W_V"][:, None])
-    output = ACTIVATIONS[layer.activation][0](value) @ state["W_O"][:, None]
-    if layer.skip:
-        output = output + (inputs @ state["W_K"][:, None]).sum(dim=-1, keepdim=True)
-    return output
+    skipped = (inputs @ state["W_K"][:, None]).sum(dim=-1, keepdim=True) if layer.skip else 0.0
+    return ACTIVATIONS[layer.activation][0](value) @ state["W_O"][:, None] + skipped
 
 
-def loss(state, inputs, targets, layer):
-    """Half the mean squared error over samples and tokens. Returns (S,)."""
-    residual = forward(state, inputs, layer) - targets
-    return residual.square().sum(dim=(1, 2, 3)) / (2 * inputs.shape[1] * inputs.shape[2])
+def loss(state: runs.State, inputs: torch.Tensor, targets: torch.Tensor, layer: Layer) -> runs.Stack:
+    r"""Half the mean squared error, $\frac{1}{2nL}\sum_i\|F(X_i) - Y_i\|^2$, of a ``state``: the slow twin of :func:`field`.
+
+    inputs: X (S, n, L, d); targets: Y (S, n, L, o), of a ``layer``. Returns (S,).
+    """
+    return (forward(state, inputs, layer) - targets).square().sum(dim=-1).mean(dim=(1, 2)) / 2
 
 
-def field(inputs, targets, layer):
-    """The gradient field of the loss, by hand in chain-rule form. Returns a function for ``flow.integrate``.
+def field(inputs: torch.Tensor, targets: torch.Tensor, layer: Layer) -> flow.fields.Field:
+    r"""The gradient field of the loss, by hand in chain-rule form: what :func:`attnflow.flow.integrate` follows.
 
-    inputs: (S, n, L, d); targets: (S, n, L, o). Raises ValueError where the shapes do not fit the layer.
+    inputs: X (S, n, L, d); targets: Y (S, n, L, o). Returns a function of a state. Raises WrongUse where the shapes do not
+    fit the ``layer``.
     """
     runs.tensor("tokens", inputs, (None, None, None, layer.d))
     runs.tensor("targets", targets, (*inputs.shape[:3], layer.o))
@@ -95,23 +109,17 @@ def field(inputs, targets, layer):
         weights = attention(state, inputs, layer)
         mixed = weights @ values
         hidden = activate(mixed)
-        residual = hidden @ out - targets
-        if layer.skip:
-            residual = residual + keys.sum(dim=-1, keepdim=True)
+        residual = hidden @ out - targets + (keys.sum(dim=-1, keepdim=True) if layer.skip else 0.0)
         error = residual / scale
         d_mixed = error @ out.mT * slope(mixed)
-        d_logits = weights * (d_mixed @ values.mT)
-        if layer.kernel == "softmax":
-            d_logits = d_logits - weights * d_logits.sum(dim=-1, keepdim=True)
+        d_weights = d_mixed @ values.mT
+        d_logits = softmax_slope(weights, d_weights) if layer.kernel == "softmax" else weights * d_weights
         d_queries, d_keys = d_logits @ keys, d_logits.mT @ queries
         if layer.kernel == "gaussian":
-            d_queries = d_queries - d_logits.sum(dim=-1)[..., None] * queries
-            d_keys = d_keys - d_logits.sum(dim=-2)[..., None] * keys
-        d_keys = d_keys / root
-        if layer.skip:
-            d_keys = d_keys + error.sum(dim=-1, keepdim=True)
-        value_of_loss = residual.square().sum(dim=(1, 2, 3)) / (2 * scale)
-        return value_of_loss, {
+            rows, columns = d_logits.sum(dim=-1)[..., None], d_logits.sum(dim=-2)[..., None]
+            d_queries, d_keys = d_queries - rows * queries, d_keys - columns * keys
+        d_keys = d_keys / root + (error.sum(dim=-1, keepdim=True) if layer.skip else 0.0)
+        return residual.square().sum(dim=(1, 2, 3)) / (2 * scale), {
             "W_Q": through(inputs, d_queries) / root,
             "W_K": through(inputs, d_keys),
             "W_V": through(weights @ inputs, d_mixed),

@@ -3,32 +3,41 @@ r"""The run of chapter 1 that can be solved: an aligned start on the white-mean 
 Two numbers carry it, the value factor a and the output factor b, with the product $u = ab$ and the balance $c = a^2 - b^2$.
 """
 
-import math
+from operator import itemgetter
 
 import torch
 
-from attnflow import flow, runs
-from attnflow.claims import Experiment
+from attnflow import curves, flow, runs
+from attnflow.claims import Below, Control, Exactly, Experiment, Trial
 from attnflow.foundations import model, task, theory
-from attnflow.foundations.model import Layer
+from attnflow.foundations.balancing import claim
 
 
-def aligned_start(seeds, device, first, second, target, attention, samples=32, length=4, d=4, k=2):
+def aligned_start(
+    seeds: tuple,
+    device: torch.device,
+    first: float | runs.Stack,
+    second: float | runs.Stack,
+    target: float,
+    attention: float,
+    samples: int = 32,
+    length: int = 4,
+    d: int = 4,
+    k: int = 2,
+) -> tuple:
     r"""The layer on the white-mean task with an aligned rank-one start.
 
     $W_V = a\,\beta h^\top$ and $W_O = b\,h$ with a, b = first, second, numbers or (S,); $W_Q, W_K$ random of size
-    ``attention``. Returns the gradient field, the initial state, and a function state -> $u = \beta^\top W_V W_O$, a, b.
+    ``attention``. seeds, device: of the runs; target, samples, length, d: of the task; k: head size. Returns the gradient
+    field, the initial state, and a function state -> $u = \beta^\top W_V W_O$, a, b.
     """
-    layer = Layer(d=d, k=k, o=1)
+    layer = model.Layer(d=d, k=k, o=1)
     generators = runs.streams(seeds)
-    inputs, targets, beta = task.mean_task(generators, samples, length, d, target)
-    direction = runs.normal(generators, k)
-    direction = direction / direction.norm(dim=1, keepdim=True)
-    state = model.init(generators, layer, attention)
-    first, second = (torch.as_tensor(value, dtype=runs.DTYPE).reshape(-1, 1, 1) for value in (first, second))
-    state["W_V"] = first * beta[:, :, None] * direction[:, None, :]
-    state["W_O"] = second * direction[:, :, None]
-    beta, direction = beta.to(device), direction.to(device)
+    inputs, targets, beta = (each.to(device) for each in task.mean_task(generators, samples, length, d, target))
+    direction = torch.nn.functional.normalize(runs.normal(generators, k)).to(device)
+    state = runs.to(model.init(generators, layer, attention), device)
+    first, second = (torch.as_tensor(one, dtype=runs.DTYPE, device=device).reshape(-1, 1, 1) for one in (first, second))
+    state |= {"W_V": first * beta[:, :, None] * direction[:, None, :], "W_O": second * direction[:, :, None]}
 
     def observe(now):
         value = torch.einsum("sd,sdk->sk", beta, now["W_V"])
@@ -38,89 +47,165 @@ def aligned_start(seeds, device, first, second, target, attention, samples=32, l
             "b": (direction * now["W_O"][:, :, 0]).sum(dim=1),
         }
 
-    return model.field(inputs.to(device), targets.to(device), layer), runs.to(state, device), observe
+    return model.field(inputs, targets, layer), state, observe
 
 
-def aligned(seeds, device, first, second, target, attention, time, step, method="heun", **sizes):
-    """Train all four matrices from an aligned start. Returns ``times`` (K,), ``u``, ``a``, ``b``, ``loss``, each (K, S)."""
-    field, state, observe = aligned_start(seeds, device, first, second, target, attention, **sizes)
-    times = torch.linspace(0, time, 121, dtype=runs.DTYPE)
-    record = flow.integrate(field, state, step=step, times=times, method=method, observe=observe)
-    return {name: value.cpu() for name, value in record.values.items()} | {"times": times}
+def aligned(
+    seeds: tuple,
+    device: torch.device,
+    first: float | runs.Stack,
+    second: float | runs.Stack,
+    target: float = 1.0,
+    attention: float = 0.05,
+    time: float = 6.0,
+    step: float = 0.02,
+    method: flow.steppers.Method | None = None,
+    **settings,
+) -> dict:
+    """Train all four matrices from an aligned start, and see it at 121 times.
+
+    seeds, device, first, second, target, attention, settings: of the :func:`aligned_start`; time, step: of the ``method``,
+    Heun where none is given. Returns ``times`` (K,), ``u``, ``a``, ``b``, ``loss``, each (K, S), and the ``target``.
+    """
+    field, state, observe = aligned_start(seeds, device, first, second, target, attention, **settings)
+    times = torch.linspace(0, time, 121, dtype=runs.DTYPE, device="cpu").to(device)
+    record = flow.integrate(field, state, step=step, times=times, method=method or flow.Heun(), observe=observe)
+    return record.values | {"loss": record.loss, "times": times, "target": target}
 
 
-def solvable_errors(seeds, device, method="descent", steps=(0.02, 0.01, 0.005), time=2.4, start=0.02, target=1.0):
-    """Distance of u to the closed form at one time under uniform attention. Returns ``error`` (J, S) and ``steps``."""
-    exact = float(theory.logistic([time], start, target)[0])
-    settings = {"start": start, "target": target, "attention": 0.0, "time": time, "method": method}
-    ends = [solvable(seeds, device, step=step, **settings)["u"][-1] for step in steps]
-    return {"error": (torch.stack(ends) - exact).abs(), "steps": steps}
+def solvable(seeds: tuple, device: torch.device, start: float = 0.02, imbalance: float = 0.0, **settings) -> dict:
+    r"""The run from a product $ab$ = ``start`` and an ``imbalance`` $a^2 - b^2$.
+
+    seeds, device, settings: of :func:`aligned`. Returns what that does, the start, ``predicted`` (K,), the u of the closed form
+    for a balanced start, whatever the imbalance, and ``gap`` (S,), the largest distance to it, over the target.
+    """
+    record = aligned(seeds, device, *split(start, imbalance), **settings)
+    predicted = torch.as_tensor(theory.logistic(record["times"].cpu(), start, record["target"]), device=device)
+    return record | {
+        "start": start,
+        "predicted": predicted,
+        "gap": (record["u"] - predicted[:, None]).abs().amax(dim=0) / record["target"],
+    }
 
 
-def reference_product(seeds, start=0.02, target=1.0, time=3.0):
-    """The product u at one time, from scipy's solution of the flow of all four matrices under uniform attention: a number."""
+def split(product: float, imbalance: float) -> tuple[float, float]:
+    r"""The factors a, b with $ab$ = ``product`` and $a^2 - b^2$ = ``imbalance``, a > 0.
+
+    >>> split(0.0, 4.0)
+    (2.0, 0.0)
+    """
+    first = ((imbalance + (imbalance**2 + 4 * product**2) ** 0.5) / 2) ** 0.5
+    return first, product / first
+
+
+def solvable_errors(
+    seeds: tuple, device: torch.device, steps: tuple = (0.02, 0.01, 0.005), time: float = 2.4, **settings
+) -> dict:
+    """Distance of u to the closed form at one ``time`` under uniform attention, for several ``steps``.
+
+    seeds, device, settings: of :func:`solvable`. Returns ``error`` (J, S) and ``steps``.
+    """
+    found = [solvable(seeds, device, step=step, time=time, attention=0.0, **settings) for step in steps]
+    return {"error": torch.stack([(each["u"][-1] - each["predicted"][-1]).abs() for each in found]), "steps": steps}
+
+
+def reference_product(seeds: tuple, start: float = 0.02, target: float = 1.0, time: float = 3.0) -> float:
+    """The product u at one time, from scipy's solution of the flow of all four matrices under uniform attention.
+
+    seeds: of which the first is read; start: u at time 0; target: y; time: of the flow. Returns a number.
+    """
     field, state, observe = aligned_start(seeds, "cpu", *split(start, 0.0), target, attention=0.0)
     found = flow.reference(field, state, [0.0, time])
     return float(observe({name: value[-1] for name, value in found.items()})["u"][0])
 
 
-def solvable(seeds, device, start=0.02, target=1.0, imbalance=0.0, attention=0.05, time=6.0, step=0.02, **settings):
-    r"""The solvable run from a product $ab$ = start and an imbalance $a^2 - b^2$. Returns what ``aligned`` does, and both."""
-    record = aligned(seeds, device, *split(start, imbalance), target, attention, time, step, **settings)
-    return record | {"start": start, "target": target, "imbalance": imbalance}
+def arrivals(
+    seeds: tuple,
+    device: torch.device,
+    imbalances: tuple = (0.0, 0.25, 0.5, 1.0, 2.0),
+    level: float = 0.5,
+    **settings,
+) -> dict:
+    """Time at which u crosses a ``level`` of its target, for several ``imbalances``.
 
-
-def portrait(seeds, device, starts=8, radius=1.6, room=0.05, attention=0.05, time=10.0, step=0.05, **settings):
-    r"""Random starts (a, b) in a disc, ``starts`` a seed, each followed to its end at a target of 1.
-
-    Returns ``a``, ``b``, ``u`` (K, S, starts), ``times`` and ``share`` (S,): of the starts at least ``room`` away from
-    the separatrix $a + b = 0$, those that end at $u = 1$ on the side where they began.
+    seeds, device, settings: of :func:`solvable`. Returns ``times`` (C, S), the imbalances, as ``known`` what the closed form
+    needs beside one of them, its largest relative error over imbalances, ``gap`` (S,), and that of the formula that forgets the
+    imbalance, ``balanced gap`` (S,).
     """
-    angle, size = (torch.stack([torch.rand(starts, generator=g) for g in runs.streams(seeds)]) for _ in range(2))
-    angle, size = 2 * math.pi * angle.to(runs.DTYPE), radius * size.to(runs.DTYPE).sqrt()
-    repeated = [seed for seed in seeds for _ in range(starts)]
-    first, second = (size * angle.cos()).reshape(-1), (size * angle.sin()).reshape(-1)
-    record = aligned(repeated, device, first, second, 1.0, attention, time, step, **settings)
+    found = [solvable(seeds, device, imbalance=imbalance, **settings) for imbalance in imbalances]
+    known = {"start": found[0]["start"], "end": level * found[0]["target"], "target": found[0]["target"]}
+    times = torch.stack([curves.first_crossing(each["times"], each["u"], known["end"]) for each in found])
+    predicted = times.new_tensor([[theory.arrival_time(**known, imbalance=imbalance)] for imbalance in imbalances])
+    return {
+        "times": times,
+        "imbalances": imbalances,
+        "known": known,
+        "gap": (times / predicted - 1).abs().amax(dim=0),
+        "balanced gap": (times / predicted[:1] - 1).abs().amax(dim=0),
+    }
+
+
+def portrait(
+    seeds: tuple,
+    device: torch.device,
+    starts: int = 8,
+    radius: float = 1.6,
+    room: float = 0.05,
+    time: float = 10.0,
+    step: float = 0.05,
+    **settings,
+) -> dict:
+    r"""Random starts (a, b) within a ``radius``, ``starts`` a seed, each followed to its end.
+
+    One uniform number gives both the angle and, by its root, the radius of a start: they lie on a spiral. time, step,
+    settings: of :func:`aligned`; seeds, device: of the runs. Returns ``a``, ``b``, ``u`` (K, S, starts), ``times``, the target
+    and ``share`` (S,): of the starts at least ``room`` away from the separatrix $a + b = 0$, those that end at u = y on the
+    side where they began.
+    """
+    share = torch.cat(
+        [torch.rand(starts, generator=one, dtype=torch.float32, device="cpu") for one in runs.streams(seeds)]
+    ).to(runs.DTYPE)
+    first, second = (radius * share.sqrt() * wave(2 * torch.pi * share) for wave in (torch.cos, torch.sin))
+    record = aligned(
+        [seed for seed in seeds for _ in range(starts)], device, first, second, time=time, step=step, **settings
+    )
     shaped = {name: record[name].reshape(-1, len(seeds), starts) for name in ("a", "b", "u")}
-    distance = (shaped["a"] + shaped["b"]) / math.sqrt(2)
+    distance = (shaped["a"] + shaped["b"]) / 2**0.5
     counted = distance[0].abs() >= room
-    arrived = ((shaped["u"][-1] - 1.0).abs() < 0.1) & (distance[0].sign() == distance[-1].sign())
-    return shaped | {"times": record["times"], "share": (arrived & counted).sum(dim=1) / counted.sum(dim=1)}
-
-
-def split(product, imbalance):
-    r"""The factors a, b with $ab$ = product and $a^2 - b^2$ = imbalance, a > 0.
-
-    >>> split(0.0, 4.0)
-    (2.0, 0.0)
-    """
-    first = math.sqrt((imbalance + math.hypot(imbalance, 2 * product)) / 2)
-    return first, product / first
-
-
-def arrivals(seeds, device, imbalances=(0.0, 0.25, 0.5, 1.0, 2.0), level=0.5, **settings):
-    """Time at which u crosses ``level`` of its target, for several imbalances. Returns ``times``, ``predicted``: (C, S)."""
-    found, expected = [], []
-    for imbalance in imbalances:
-        record = solvable(seeds, device, imbalance=imbalance, **settings)
-        found.append(crossing(record["times"], record["u"], level * record["target"]))
-        goal = level * record["target"]
-        expected.append(theory.arrival_time(record["start"], goal, record["target"], imbalance))
-    predicted = torch.tensor(expected, dtype=runs.DTYPE)[:, None].expand(-1, len(seeds))
-    return {"times": torch.stack(found), "predicted": predicted, "imbalances": imbalances}
-
-
-def crossing(times, values, level):
-    """First time at which each run crosses a level, linear between records. times: (K,), values: (K, S). Returns (S,)."""
-    above = (values >= level).to(torch.int8).argmax(dim=0)
-    runs.check("level", level, "crossed by every run after the first record", bool((above > 0).all()))
-    column = torch.arange(values.shape[1])
-    low, high = values[above - 1, column], values[above, column]
-    share = (level - low) / (high - low)
-    return times[above - 1] + share * (times[above] - times[above - 1])
+    arrived = ((shaped["u"][-1] - record["target"]).abs() < 0.1) & (distance[0].sign() == distance[-1].sign())
+    return record | shaped | {"share": (arrived & counted).sum(dim=1) / counted.sum(dim=1)}
 
 
 solvable_run = Experiment(solvable)
 solvable_order = Experiment(solvable_errors)
 arrival_run = Experiment(arrivals)
 portrait_run = Experiment(portrait)
+
+CLAIMS = (
+    claim(
+        "logistic",
+        "Balanced attention learns along a logistic curve",
+        r"From a balanced aligned start $u = \beta^\top W_V W_O$ follows $\dot u = 2u(y-u)$; the largest distance "
+        "to the closed form, over $y$, is small while all four matrices train.",
+        Trial(solvable_run, itemgetter("gap"), Below(0.1)),
+        Control("an imbalance of 0.5 at the start", experiment=solvable_run.but(imbalance=0.5)),
+        cite=("saxe2014exact",),
+    ),
+    claim(
+        "arrival",
+        "Imbalance is speed",
+        r"$\dot u = \sqrt{c^2 + 4u^2}\,(y-u)$ with the conserved $c = a^2 - b^2$ gives the time to $u = y/2$ in "
+        "closed form; the largest relative error over five imbalances is small.",
+        Trial(arrival_run, itemgetter("gap"), Below(0.05)),
+        Control("the balanced formula for all", read=itemgetter("balanced gap")),
+        cite=("saxe2014exact",),
+    ),
+    claim(
+        "separatrix",
+        "The separatrix decides the side",
+        r"Starts off the line $a + b = 0$ end at $u = y$ on their own side of it: the share that does is 1.",
+        Trial(portrait_run, itemgetter("share"), Exactly(), predict=1.0, kind="prediction"),
+        Control(r"descent with the step 1.2", experiment=portrait_run.but(method=flow.Descent(), step=1.2)),
+        cite=("saxe2014exact",),
+    ),
+)

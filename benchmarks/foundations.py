@@ -1,0 +1,43 @@
+"""Time a stack of chapter 1's attention layers against what one would write instead: one run after the other.
+
+    make bench
+
+Both take the same steps of descent: the stack with gradients written by hand, the loop with autograd and torch's SGD.
+"""
+
+import timing
+import torch
+
+from attnflow import flow
+from attnflow.foundations import balancing, model
+
+COUNT, STEPS, STEP = 32, 200, 0.05
+
+
+def looped(start, inputs, targets, layer):
+    """One run after the other, with autograd and ``torch.optim.SGD``. Returns the final weights."""
+    ends = []
+    for run in range(COUNT):
+        state = {name: value[run : run + 1].clone().requires_grad_() for name, value in start.items()}
+        optimiser = torch.optim.SGD(state.values(), lr=STEP)
+        for _ in range(STEPS):
+            optimiser.zero_grad()
+            model.loss(state, inputs[run : run + 1], targets[run : run + 1], layer).sum().backward()
+            optimiser.step()
+        ends.append(state)
+    return {name: torch.cat([end[name].detach() for end in ends]) for name in start}
+
+
+def main():
+    """Print the times of a step of one run, and how they compare."""
+    layer, inputs, targets, start = balancing.setting(range(COUNT), torch.device("cpu"), samples=6)
+    field = model.field(inputs, targets, layer)
+    ways = {
+        "stack, by hand": lambda: flow.integrate(field, start, step=STEP, times=[STEPS * STEP]).state,
+        "one by one, autograd and SGD": lambda: looped(start, inputs, targets, layer),
+    }
+    timing.compare(f"one step of one of {COUNT} attention layers", ways, 3, COUNT * STEPS)
+
+
+if __name__ == "__main__":
+    main()

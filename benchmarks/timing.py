@@ -1,0 +1,44 @@
+"""What the benchmarks share: one thread, medians of calls in turn, and one form of line.
+
+Import this before numpy and torch: they read the number of threads once.
+"""
+
+import os
+import statistics
+import time
+
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ[variable] = "1"
+
+
+def medians(ways, repeats):
+    """Results and median seconds of functions, called in turn after one call each that does not count.
+
+    ways: name -> function of nothing. Returns two dicts, name -> result and name -> seconds.
+    """
+    results = {name: way() for name, way in ways.items()}
+    taken = {name: [] for name in ways}
+    for _ in range(repeats):
+        for name, way in ways.items():
+            began = time.perf_counter()
+            way()
+            taken[name].append(time.perf_counter() - began)
+    return results, {name: statistics.median(times) for name, times in taken.items()}
+
+
+def gap(one, other):
+    """Largest difference of two dicts of tensors, over the largest entry of each."""
+    return max(float((one[name] - value).abs().max() / value.abs().max()) for name, value in other.items())
+
+
+def compare(what, ways, repeats, count=1):
+    """Print what ways to the same result take, over that of the first, and whether their results are the same.
+
+    what: a title; ways: name -> function that returns a dict of tensors; count: how many units of work one call does.
+    """
+    results, seconds = medians(ways, repeats)
+    (first, result), *others = results.items()
+    print(what)
+    for name, taken in seconds.items():
+        print(f"  {name:42} {1e6 * taken / count:12,.1f} us {taken / seconds[first]:8.2f}")
+    print(f"  equal to 1e-10: {all(gap(other, result) < 1e-10 for _, other in others)}")

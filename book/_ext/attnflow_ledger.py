@@ -1,0 +1,131 @@
+"""The claims ledger and the stamp of its run, drawn from ``results/claims.json`` when the book is built. Nothing is run here."""
+
+import json
+import re
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+from attnflow.claims import Row
+from attnflow.rooms import rooms
+
+STORED = "results/claims.json"
+ABSENT = "No run is stored yet: `make claims` writes it."
+
+
+def read(path):
+    """Environment and rows of a stored run. Raises ValueError where a number is not JSON's: NaN has to be the text "nan"."""
+
+    def refuse(word):
+        raise ValueError(f"{path}: {word} is no number of JSON; it has to be a text, 'inf', '-inf' or 'nan'")
+
+    stored = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+    return stored["environment"], [Row.from_json(one) for one in stored["claims"]]
+
+
+def anchor(claim_id):
+    """The anchor of a claim on the ledger page.
+
+    >>> anchor("foundations.heun-order")
+    'claim-foundations-heun-order'
+    """
+    return "claim-" + re.sub(r"[^a-z0-9]+", "-", claim_id.lower()).strip("-")
+
+
+def inline(text):
+    """Plain text with ``$math$``, ```code``` and ``*emphasis*`` as docutils nodes.
+
+    >>> [type(node).__name__ for node in inline("the *square* of $x$")]
+    ['Text', 'emphasis', 'Text', 'math']
+    """
+    kinds = {"$": nodes.math, "`": nodes.literal, "*": nodes.emphasis}
+    found = []
+    for part in re.split(r"(\$[^$]+\$|`[^`]+`|\*\w[^*$`]*\*)", text):
+        if len(part) > 2 and part[0] in kinds and part[0] == part[-1]:
+            found.append(kinds[part[0]](part[1:-1], part[1:-1]))
+        elif part:
+            found.append(nodes.Text(part))
+    return found
+
+
+def table(pairs):
+    """A definition list of (term, nodes of its text)."""
+    drawn = nodes.definition_list(classes=["claim-rows"])
+    for term, text in pairs:
+        body = nodes.definition("", nodes.paragraph("", "", *text))
+        drawn += nodes.definition_list_item("", nodes.term("", term), body)
+    return drawn
+
+
+def summary(rows):
+    """One sentence that counts the states and the controls, and one that names the rows that are not as stated."""
+    states = [row.state for row in rows]
+    told = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    tested = [row for row in rows if row.testable]
+    failing = sum(row.control_fails for row in tested)
+    text = f"{len(rows)} claims: {told}. Controls that fail as they must: {failing} of {len(tested)}."
+    wrong = ", ".join(f"`{row.id}`" for row in rows if not row.consistent)
+    text += f" Not as stated in this run: {wrong}." if wrong else ""
+    return nodes.paragraph("", "", *inline(text), classes=["ledger-summary"])
+
+
+def card(row, cited=()):
+    """One claim as a section: state, kind and id, its statement, and the rows of its card. cited: nodes behind the source."""
+    key = anchor(row.id)
+    section = nodes.section(ids=[key], names=[key], classes=["claim"])
+    section += nodes.title("", "", *inline(row.title))
+    good = row.consistent and row.state.startswith("reproduced")
+    badge = nodes.inline("", row.state, classes=["claim-state", "claim-reproduced" if good else "claim-open"])
+    kind = nodes.inline("", row.kind, classes=["claim-kind"])
+    head = [badge, nodes.Text(" "), kind, nodes.Text(" "), nodes.literal("", row.id)]
+    section += nodes.paragraph("", "", *head, classes=["claim-head"])
+    section += nodes.paragraph("", "", *inline(row.statement), classes=["claim-statement"])
+    source = [*inline(row.provenance), *([nodes.Text(". "), *cited] if cited else [])]
+    section += table([*((term, inline(text)) for term, text in row.card()), ("Source", source)])
+    return section
+
+
+class Ledger(SphinxDirective):
+    """``attnflow-ledger``: one section a chapter, one card a claim."""
+
+    def run(self):
+        """Draw the cards, in the order of the book."""
+        path = Path(self.env.srcdir) / STORED
+        self.env.note_dependency(str(path))
+        if not path.exists():
+            return [nodes.paragraph("", "", *inline(ABSENT))]
+        _, rows = read(path)
+        strange = sorted({row.chapter for row in rows} - set(rooms()))
+        if strange:
+            raise self.error(f"{STORED} holds claims of chapters that have no room: {', '.join(strange)}")
+        drawn = [summary(rows)]
+        for room in rooms().values():
+            own = [row for row in rows if row.chapter == room.name]
+            drawn += [self.chapter(room, own)] if own else []
+        return drawn
+
+    def chapter(self, room, rows):
+        """The section of one room: its title, the way to its page, and the cards of its claims."""
+        section = nodes.section(ids=[f"ledger-{room.name}"], names=[f"ledger-{room.name}"])
+        section += nodes.title("", "", *inline(f"{room.number} · {room.title}"))
+        section += self.parse_text_to_nodes(f"Derived, run and discussed in {{doc}}`/notebooks/{room.page}`.")
+        for row in rows:
+            cited = self.parse_text_to_nodes("{cite}`" + ",".join(row.cite) + "`")[0].children if row.cite else ()
+            drawn = card(row, cited)
+            self.state.document.note_explicit_target(drawn, drawn)
+            section += drawn
+        return section
+
+
+class Environment(SphinxDirective):
+    """``attnflow-environment``: the machine and the versions of the stored run."""
+
+    def run(self):
+        """Draw a definition list of the environment, in the order in which it was stored."""
+        path = Path(self.env.srcdir) / STORED
+        self.env.note_dependency(str(path))
+        if not path.exists():
+            return [nodes.paragraph("", "", *inline(ABSENT))]
+        environment, _ = read(path)
+        return [table((name, [nodes.Text(str(value))]) for name, value in environment.items())]

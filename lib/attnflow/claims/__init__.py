@@ -1,0 +1,34 @@
+r"""A claim: a statement that a number can contradict, with a control that must fail.
+
+One object renders the box in the chapter, gives the dashed line of a figure, is a test, and is a row of the ledger.
+"""
+
+from attnflow.claims import kinds
+from attnflow.claims.claim import Claim, Control, Trial, chapter_of
+from attnflow.claims.criteria import Above, Below, Between, Criterion, Exactly, Near, show
+from attnflow.claims.evaluation import enough, evaluate, evaluate_all, settled
+from attnflow.claims.experiment import Experiment, forget
+from attnflow.claims.row import Row, table
+
+__all__ = [
+    "Above",
+    "Below",
+    "Between",
+    "Claim",
+    "Control",
+    "Criterion",
+    "Exactly",
+    "Experiment",
+    "Near",
+    "Row",
+    "Trial",
+    "chapter_of",
+    "enough",
+    "evaluate",
+    "evaluate_all",
+    "forget",
+    "kinds",
+    "settled",
+    "show",
+    "table",
+]

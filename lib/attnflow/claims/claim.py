@@ -1,0 +1,186 @@
+"""The claim, its trial and its control."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import partial
+
+import numpy as np
+import torch
+
+from attnflow import citations, runs
+from attnflow.claims.criteria import Criterion
+from attnflow.claims.experiment import Experiment
+
+STATES = ("reproduced", "reproduced with changed constants", "not reproduced", "not testable here")
+KINDS = ("law", "proof", "count", "order", "one-step", "prediction", "observation")
+CHUNK = 25  # seeds that share one stack, so that memory does not grow with the number of seeds
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How a number is made and what it has to meet.
+
+    experiment: shared by all trials that read it, None for algebra and counts, which have no seeds; read: record -> one
+    number a seed (of nothing -> one number, where there is no experiment); holds: a Criterion; predict: a number, or a
+    function of the record (None where there is no experiment); quota: ``"all"`` seeds, or (k, of) as the least share;
+    undefined: the number that a reading of NaN counts as; left at NaN, it neither makes a claim hold nor a control fail;
+    kind: one of ``KINDS``, of which an observation predicts nothing.
+    """
+
+    experiment: Experiment | None
+    read: Callable
+    holds: Criterion
+    predict: float | Callable | None = None
+    quota: str | tuple[int, int] = "all"
+    undefined: float = float("nan")
+    kind: str = "observation"
+
+    def __post_init__(self):
+        known = isinstance(self.experiment, (Experiment, type(None)))
+        runs.check("experiment", self.experiment, "an Experiment, or None for algebra", known)
+        runs.check("read", self.read, "a function of the record", callable(self.read))
+        runs.check("holds", self.holds, "a criterion such as Near(rel=0.1)", isinstance(self.holds, Criterion))
+        runs.choice("kind", self.kind, KINDS)
+        if self.holds.predicts:
+            runs.check(
+                "predict", self.predict, f"given, because '{self.holds}' compares with it", self.predict is not None
+            )
+        if self.predict is not None and not callable(self.predict):
+            runs.number("predict", self.predict)
+        if self.quota != "all":
+            pair = isinstance(self.quota, tuple) and len(self.quota) == 2
+            pair = pair and all(isinstance(part, int) for part in self.quota) and 0 < self.quota[0] <= self.quota[1]
+            runs.check("quota", self.quota, "'all', or (k, of) with whole numbers 0 < k <= of", pair)
+
+    def predicted(self, record: object = None) -> float | np.ndarray | None:
+        """What is predicted for a ``record``: a number, (S,), or None where nothing is."""
+        return self.predict(record) if callable(self.predict) else self.predict
+
+    def chunks(self, seeds: tuple) -> list[tuple]:
+        """The ``seeds`` in stacks that share a record; one stack of all where there is no experiment."""
+        if self.experiment is None:
+            return [tuple(seeds)]
+        return [tuple(seeds[start : start + CHUNK]) for start in range(0, len(seeds), CHUNK)]
+
+    def measure(self, seeds: tuple, device: torch.device | str | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Measured and predicted, (S,) each or None, on one chunk of ``seeds``, on a ``device``; (1,) without an experiment."""
+        record = None if self.experiment is None else self.experiment(seeds, device)
+        found = _plain(self.read() if record is None else self.read(record))
+        if found.shape != (1 if record is None else len(seeds),):
+            raise ValueError(
+                f"read gave an array of shape {found.shape} for {len(seeds)} seeds: it must give one number a seed"
+            )
+        value = self.predicted(record)
+        counted = np.where(np.isnan(found), self.undefined, found)
+        return counted, None if value is None else np.broadcast_to(_plain(value), found.shape)
+
+    def numbers(self, seeds: tuple, device: torch.device | str | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Measured and predicted, (S,) each or None, on any ``seeds``, on a ``device``, chunk by chunk."""
+        return joined([self.measure(chunk, device) for chunk in self.chunks(seeds)])
+
+
+def joined(parts: list[tuple]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Measured and predicted of several chunks, ``parts``, as one."""
+    measured, predicted = zip(*parts, strict=True)
+    return np.concatenate(measured), None if predicted[0] is None else np.concatenate(predicted)
+
+
+class Control:
+    """The trial of a claim with one assumption broken. Its criterion must be violated.
+
+    title: what is broken; changes: the fields of the trial that are other, ``experiment=...`` in most cases. Its quota, of
+    the seeds that have to fail, is its own: ``"all"`` where none is given.
+    """
+
+    def __init__(self, title: str, **changes):
+        known = tuple(one.name for one in fields(Trial) if one.name != "kind")
+        runs.check("control", title, "a title that says what is broken", isinstance(title, str) and bool(title))
+        runs.names("control", tuple(changes), known)
+        self.title, self.changes = title, changes
+
+    def __repr__(self):
+        return f"Control({self.title!r})"
+
+    def of(self, trial: Trial) -> Trial:
+        """The ``trial`` with the changes. Raises WrongUse where nothing but the quota is other."""
+        broken = replace(trial, **self.changes)
+        runs.check(f"control {self.title!r}", self.changes, "a change", replace(broken, quota=trial.quota) != trial)
+        return replace(broken, quota=self.changes.get("quota", "all"))
+
+
+@dataclass(frozen=True, repr=False)
+class Claim:
+    """A statement, and the trial that can contradict it.
+
+    title, statement: text with ``$...$``; trial: a Trial; control: a Control; name and chapter: they make its id; provenance:
+    where it comes from; cite: keys of the bibliography; state: one of ``STATES``, checked by each run. A claim that is "not
+    testable here" has neither trial nor control. Raises WrongUse where it is not written in full.
+    """
+
+    title: str
+    statement: str
+    trial: Trial | None = None
+    control: Control | None = None
+    name: str = ""
+    chapter: str = ""
+    provenance: str = "derived here"
+    cite: tuple = ()
+    state: str = "reproduced"
+
+    def __post_init__(self):
+        runs.choice("state", self.state, STATES)
+        for field in ("title", "statement", "name", "chapter", "provenance"):
+            text = getattr(self, field)
+            runs.check(f"{field} of claim {self.name!r}", text, "a text", isinstance(text, str) and bool(text))
+        keys = isinstance(self.cite, tuple) and all(isinstance(key, str) for key in self.cite)
+        runs.check(f"cite of {self.id}", self.cite, "a tuple of keys of the bibliography", keys)
+        runs.names(f"cite of {self.id}", self.cite, tuple(citations.entries()))
+        if self.testable:
+            runs.check(f"trial of {self.id}", self.trial, "a Trial", isinstance(self.trial, Trial))
+            runs.check(f"control of {self.id}", self.control, "a Control", isinstance(self.control, Control))
+            self.control.of(self.trial)
+
+    def __repr__(self):
+        return f"Claim({self.id!r})"
+
+    @property
+    def id(self) -> str:
+        """The claim's name behind that of its chapter."""
+        return f"{self.chapter}.{self.name}"
+
+    @property
+    def testable(self) -> bool:
+        """Whether this book can test it."""
+        return self.state != "not testable here"
+
+    def predicted(self, record: object = None) -> float | np.ndarray | None:
+        """What the claim predicts for a ``record``: the dashed line of a figure."""
+        return self.trial.predicted(record)
+
+    def _repr_markdown_(self):
+        """The box of the chapter: statement, provenance, criterion and control, as Markdown."""
+        lines = [f"**{self.title}** · `{self.id}`", "", self.statement, "", f"*Provenance:* {self.provenance}."]
+        if self.testable:
+            lines += ["", f"*Criterion:* {self.trial.holds}. *Control, which must fail:* {self.control.title}."]
+        return "\n".join("> " + line for line in lines)
+
+
+def chapter_of(chapter: str, cite: tuple = (), **defaults) -> Callable[..., Claim]:
+    """What writes the claims of one ``chapter``: a function (name, title, statement, trial, control, ...) -> Claim.
+
+    cite and further defaults, such as the provenance, hold where a claim does not say otherwise.
+    """
+
+    def claim(name, title, statement, trial=None, control=None, **more):
+        return partial(Claim, chapter=chapter, **({"cite": cite} | defaults))(
+            title, statement, trial, control, name=name, **more
+        )
+
+    return claim
+
+
+def _plain(value):
+    """A tensor or a number as a float64 array (S,)."""
+    return np.atleast_1d(value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)).astype(
+        float
+    )

@@ -1,0 +1,102 @@
+"""Claims run on seeds: the numbers of a trial and of its control, and the verdict on both."""
+
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from scipy.stats import binom
+from tqdm import tqdm
+
+from attnflow.claims.claim import CHUNK, Claim, joined
+from attnflow.claims.experiment import forget
+from attnflow.claims.row import Row, blank
+
+LEVEL = 0.01  # of the one-sided binomial test behind a quota
+
+
+def enough(good: np.ndarray, quota: str | tuple) -> bool:
+    """Whether the share of ``good`` (S,) seeds meets a ``quota``: all of them, or not rejected at 1 % against k of n.
+
+    >>> enough(np.array([True, True]), "all"), enough(np.array([True] * 6 + [False] * 4), (8, 10))
+    (True, True)
+    >>> enough(np.array([True] * 3 + [False] * 7), (8, 10))
+    False
+    """
+    if quota == "all":
+        return bool(good.all())
+    return bool(binom.cdf(good.sum(), len(good), quota[0] / quota[1]) >= LEVEL)
+
+
+def evaluate(claim: Claim, seeds: Sequence[int], device: object = None) -> Row:
+    """Run a ``claim`` and its control on fresh ``seeds``, on a ``device``. Returns a Row.
+
+    A number that is NaN neither makes a claim hold nor a control fail.
+    """
+    if not claim.testable:
+        return blank(claim)
+    began = time.perf_counter()
+    trials = (claim.trial, claim.control.of(claim.trial))
+    return settled(claim, [trial.numbers(tuple(seeds), device) for trial in trials], time.perf_counter() - began)
+
+
+def settled(claim: Claim, found: list[tuple], seconds: float) -> Row:
+    """The row of a ``claim``, from what was ``found``, (measured, predicted) of its trial and of its control, in ``seconds``."""
+    trial, broken = claim.trial, claim.control.of(claim.trial)
+    (measured, predicted), (control_measured, expected) = found
+    margin = trial.holds.margin(measured, predicted)
+    excess = broken.holds.margin(control_measured, expected)
+    if predicted is not None:
+        predicted = tuple(predicted.tolist()) if np.ptp(predicted) else float(predicted[0])
+    return blank(
+        claim,
+        predicted=predicted,
+        measured=tuple(measured.tolist()),
+        shown=trial.holds.show(measured.tolist()),
+        margin=float(np.min(margin)),
+        holds=enough(margin >= 0, trial.quota),
+        control_measured=tuple(control_measured.tolist()),
+        control_shown=broken.holds.show(control_measured.tolist()),
+        control_fails=enough(excess < 0, broken.quota),
+        seconds=round(seconds, 2),
+    )
+
+
+def evaluate_all(claims: Sequence[Claim], seeds: Sequence[int], device: object = None) -> Iterator[Row]:
+    """Rows of ``claims`` on ``seeds``, on a ``device``, one after the other; a claim that fails to run says so in its row.
+
+    More seeds than one stack holds are taken stack by stack through all claims, so that the records of one stack are all that
+    is kept at a time; the rows then come together at the end, and a bar shows how far the work is.
+    """
+    parts = {claim.id: ([], [], [0.0], []) for claim in claims}
+    stacks = [tuple(seeds[start : start + CHUNK]) for start in range(0, len(seeds), CHUNK)]
+    for place, stack in enumerate(tqdm(stacks, desc="stacks of seeds", disable=None if len(stacks) > 1 else True)):
+        for claim in claims:
+            _measure(claim, stack, device, parts[claim.id], first=place == 0)
+            if len(stacks) == 1:
+                yield _finished(claim, parts[claim.id])
+        forget()
+    if len(stacks) > 1:
+        yield from (_finished(claim, parts[claim.id]) for claim in claims)
+
+
+def _measure(claim, stack, device, part, first):
+    """Add what one stack of seeds says of a claim and its control."""
+    own, control, seconds, errors = part
+    if not claim.testable or errors:
+        return
+    began = time.perf_counter()
+    try:
+        for trial, found in ((claim.trial, own), (claim.control.of(claim.trial), control)):
+            if first or trial.experiment is not None:
+                found.append(trial.measure(stack, device))
+    except Exception as error:  # one broken claim must not hide the verdict on the others
+        errors.append(f"{type(error).__name__}: {error}")
+    seconds[0] += time.perf_counter() - began
+
+
+def _finished(claim, part):
+    """The row of a claim, from all its stacks."""
+    own, control, seconds, errors = part
+    if not claim.testable or errors:
+        return blank(claim, error="".join(errors))
+    return settled(claim, [joined(own), joined(control)], seconds[0])

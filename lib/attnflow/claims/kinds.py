@@ -1,0 +1,93 @@
+"""Trials that every chapter has: a law kept, an identity proved, laws counted, an order observed, one step exactly."""
+
+from collections.abc import Callable
+
+import torch
+
+from attnflow import curves
+from attnflow.claims.claim import Trial
+from attnflow.claims.criteria import Below, Exactly, Near
+from attnflow.claims.experiment import Experiment
+from attnflow.runs import Stack
+
+
+def order_of(*names: str, target: float = 1.0) -> Callable[[dict], Stack]:
+    """Reading: the order in the step of a drift or an error; of several ``names``, the one furthest from ``target``. (S,)."""
+
+    def read(record):
+        found = torch.stack([curves.order(record["steps"], record[name]) for name in names])
+        return found.gather(0, (found - target).abs().argmax(dim=0, keepdim=True))[0]
+
+    return read
+
+
+def largest(*names: str) -> Callable[[dict], Stack]:
+    """Reading: the largest entry of some ``names`` over all steps: names of (S,) or (J, S) tensors -> (S,)."""
+
+    def read(record):
+        found = [record[name].reshape(-1, record[name].shape[-1]) for name in names]
+        return torch.cat(found).amax(dim=0)
+
+    return read
+
+
+def last(name: str) -> Callable[[dict], Stack]:
+    """Reading: the last entry of a ``name`` in the record, (J, S) -> (S,)."""
+    return lambda record: record[name][-1]
+
+
+def slope(name: str, places: str = "widths") -> Callable[[dict], Stack]:
+    """Reading: the exponent of a ``name`` in the record, (J, S), in its ``places``, (J,): a least-squares slope. (S,)."""
+    return lambda record: curves.log_slope(record[places], record[name])
+
+
+def furthest(powers: dict, *names: str, places: str = "widths") -> Callable[[dict], Stack]:
+    """Reading: the largest distance of exponents in ``places`` from predicted ones, (S,).
+
+    powers: name -> exponent; names: which of them are read, all where none is given.
+    """
+    known = {name: float(powers[name]) for name in names or powers}
+
+    def read(record):
+        return torch.stack([slope(name, places)(record) - power for name, power in known.items()]).abs().amax(dim=0)
+
+    return read
+
+
+def law(experiment: Experiment, *names: str, **more) -> Trial:
+    r"""A law is kept by the flow: along descent it drifts by $O(\eta)$, order 1 in the step.
+
+    experiment: of :func:`attnflow.checks.drift`; names: of balances in its record; more: fields of the trial.
+    """
+    return Trial(experiment, order_of(*names), **({"holds": Near(abs=0.05), "predict": 1.0, "kind": "law"} | more))
+
+
+def conserved(experiment: Experiment, name: str, edge: float = 1e-12) -> Trial:
+    """A linear law moves by rounding errors only, at every step size.
+
+    experiment: of :func:`attnflow.checks.drift`; name: of the law in its record; edge: what rounding may do.
+    """
+    return Trial(experiment, largest(name), Below(edge), kind="law")
+
+
+def proof(holds: Callable[[], bool]) -> Trial:
+    """sympy proves an identity. holds: of nothing -> whether it does. The control proves a neighbour in its place."""
+    return Trial(None, holds, Exactly(), predict=1.0, kind="proof")
+
+
+def count(counted: Callable[[], float], known: float) -> Trial:
+    """A count from above meets the number that is ``known``. counted: of nothing -> the bound."""
+    return Trial(None, counted, Exactly(), predict=known, kind="count")
+
+
+def order(experiment: Experiment, predict: float, within: float = 0.05) -> Trial:
+    """A method follows the flow to an order.
+
+    experiment: of :func:`attnflow.checks.order`; predict: the order; within: the half-width.
+    """
+    return Trial(experiment, order_of("error", target=predict), Near(abs=within), predict=predict, kind="order")
+
+
+def one_step(experiment: Experiment, *names: str) -> Trial:
+    """The one-step identity of descent is exact. experiment: of :func:`attnflow.checks.one_step`; names: of its pairs."""
+    return Trial(experiment, largest(*names), Below(1e-12), kind="one-step")

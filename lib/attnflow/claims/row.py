@@ -1,0 +1,173 @@
+"""A claim that was run, as one row with four views: terminal, Markdown, ledger and comparison."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+
+from attnflow.claims.claim import Claim
+from attnflow.claims.criteria import extent, show
+
+
+@dataclass(frozen=True)
+class Row:
+    """One claim, evaluated. The fields are the keys of the stored JSON.
+
+    id, chapter, title, statement, provenance, cite, state, kind: those of the claim and its trial; criterion, control: their
+    text; holds, control_fails: the verdicts; seed_dependent: whether there is one number a seed, or one number of algebra;
+    predicted: a number, one a seed, or None; measured, control_measured: one number a seed; shown, control_shown: these as
+    text; margin: the least distance to the edge of the criterion, in its units; seconds: what it took; error: what went wrong.
+    """
+
+    id: str
+    chapter: str
+    title: str
+    statement: str
+    provenance: str
+    cite: tuple
+    state: str
+    kind: str = ""
+    predicted: object = None
+    measured: tuple = ()
+    shown: str = ""
+    criterion: str = ""
+    margin: float | None = None
+    holds: bool = False
+    control: str = ""
+    control_measured: tuple = ()
+    control_shown: str = ""
+    control_fails: bool = False
+    seed_dependent: bool = False
+    seconds: float = 0.0
+    error: str = ""
+
+    @property
+    def testable(self) -> bool:
+        """Whether this book can test it."""
+        return self.state != "not testable here"
+
+    @property
+    def consistent(self) -> bool:
+        """Whether the run agrees with the state that the author wrote, and the control fails."""
+        if not self.testable:
+            return True
+        return not self.error and self.holds == self.state.startswith("reproduced") and self.control_fails
+
+    @property
+    def forecast(self) -> str:
+        """The prediction as text, empty where the criterion alone says it."""
+        return "" if self.predicted is None else extent(np.atleast_1d(self.predicted).tolist())
+
+    @property
+    def verdict(self) -> str:
+        """What became of the claim."""
+        return "holds" if self.holds else "does not hold"
+
+    @property
+    def control_verdict(self) -> str:
+        """What became of the control."""
+        return "fails, as it must" if self.control_fails else "does not fail"
+
+    def line(self) -> str:
+        """The view of the terminal."""
+        head = f"{'ok  ' if self.consistent else 'FAIL'} {self.id:34} "
+        if not self.testable:
+            return head + self.state
+        if self.error:
+            return head + f"could not be run: {self.error}"
+        forecast = f"predicted {self.forecast}, " if self.forecast else ""
+        return head + (
+            f"{forecast}measured {self.shown}: {'holds' if self.holds else 'violated'} ({self.criterion}); "
+            f"control {self.control_shown} {'fails' if self.control_fails else 'DOES NOT FAIL'}; {self.seconds:.1f} s"
+        )
+
+    def cells(self) -> list[str]:
+        """The view of a chapter's table: claim, predicted, measured, criterion, control."""
+        if not self.testable:
+            return [self.title, "", "", self.state, ""]
+        holds, fails = "holds" if self.holds else "**violated**", "fails" if self.control_fails else "**does not fail**"
+        control = f"{self.control}: {self.control_shown}, {fails}"
+        return [self.title, self.forecast, self.shown, f"{self.criterion}: {holds}", control]
+
+    def card(self) -> list[tuple[str, str]]:
+        """The view of the ledger: pairs of a term and its text."""
+        if not self.testable:
+            return []
+        if self.error:
+            return [("Measured", f"could not be run: {self.error}")]
+        over = f" over {len(self.measured)} seeds" if self.seed_dependent else ""
+        margin = "" if self.margin is None else f" (margin {show(self.margin)})"
+        return [
+            ("Predicted", self.forecast or "–"),
+            ("Measured", self.shown + over),
+            ("Criterion", f"{self.criterion}: {self.verdict}{margin}"),
+            ("Control", f"{self.control}: {self.control_shown}{over}, {self.control_verdict}"),
+        ]
+
+    def compared(self, other: "Row | None") -> tuple[str, ...]:
+        """The view of a comparison with the same row of an ``other`` run: id, both ranges, their difference, the verdict."""
+        if other is None:
+            return (self.id, self.shown or "–", "–", "–", "MISSING in your run")
+        same = (self.holds, self.control_fails) == (other.holds, other.control_fails)
+        told = "same" if same else f"DIFFERS: {other.verdict}, its control {other.control_verdict}"
+        gap = f"{difference(self.measured, other.measured):.0e}"
+        return (self.id, self.shown or "–", other.shown or "–", gap, told)
+
+    def to_json(self) -> dict:
+        """The row as plain data; numbers that are not finite are the texts "inf", "-inf" and "nan"."""
+        return {name: _written(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, stored: dict) -> "Row":
+        """The row that ``stored`` holds, as ``to_json`` wrote it."""
+        known = {one.name: stored[one.name] for one in fields(cls) if one.name in stored}
+        numbers = ("predicted", "measured", "margin", "control_measured")
+        return cls(
+            **{name: _read(value) if name in numbers else value for name, value in known.items()}
+            | {"cite": tuple(known["cite"])}
+        )
+
+
+def _written(value):
+    """A value as JSON knows it."""
+    if isinstance(value, (list, tuple)):
+        return [_written(each) for each in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _read(value):
+    """The value that ``_written`` wrote."""
+    if isinstance(value, list):
+        return tuple(_read(each) for each in value)
+    return float(value) if isinstance(value, str) else value
+
+
+def difference(book: Sequence[float], yours: Sequence[float]) -> float:
+    """Largest difference of the readings ``yours`` to those of the ``book``, over the largest reading of the book.
+
+    >>> difference([1.0, 2.0], [1.0, 2.5]), difference([1.0], [1.0, 2.0])
+    (0.25, inf)
+    """
+    if len(book) != len(yours):
+        return math.inf
+    gaps = [abs(one - other) for one, other in zip(book, yours, strict=True) if math.isfinite(one - other)]
+    scale = max((abs(one) for one in book if math.isfinite(one)), default=0.0)
+    return max(gaps, default=0.0) / (scale or 1.0)
+
+
+def blank(claim: Claim, **more) -> Row:
+    """The row of a ``claim`` before it is run, or with what ``more`` says of its fields."""
+    told = {
+        name: getattr(claim, name) for name in ("id", "chapter", "title", "statement", "provenance", "cite", "state")
+    }
+    if claim.testable:
+        told |= {"kind": claim.trial.kind, "criterion": str(claim.trial.holds), "control": claim.control.title}
+        told |= {"seed_dependent": claim.trial.experiment is not None}
+    return Row(**told | more)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The ``rows`` of a chapter as a Markdown table: prediction, range over seeds, verdict, control."""
+    lines = ["| claim | predicted | measured | criterion | control |", "|---|---|---|---|---|"]
+    return "\n".join(lines + ["| " + " | ".join(row.cells()) + " |" for row in rows])

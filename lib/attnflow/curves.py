@@ -1,0 +1,115 @@
+"""What is read from curves: orders, slopes, crossings, values at a time, values at the end."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from attnflow import runs
+from attnflow.runs import Stack
+
+
+def order(steps: Sequence, errors: torch.Tensor) -> torch.Tensor:
+    r"""The order $p$ in error $\approx C h^p$, from the two smallest steps: $\log(e_2/e_1)/\log(h_2/h_1)$.
+
+    steps: (J,), errors: (J, ...). Returns the trailing shape of the errors.
+
+    >>> float(order([0.2, 0.1], torch.tensor([0.04, 0.01])))
+    2.0
+    """
+    small, next_small = np.argsort(steps)[:2]
+    ratio = torch.log(errors[next_small] / errors[small])
+    return ratio / np.log(steps[next_small] / steps[small])
+
+
+def log_slope(places: Sequence, values: torch.Tensor) -> Stack:
+    r"""Least-squares slope of $\log$ value against $\log$ place. places: (W,), values: (W, S). Returns (S,).
+
+    >>> [round(float(slope), 9) for slope in log_slope([1, 10, 100], torch.tensor([[1.0], [0.1], [0.01]]).double())]
+    [-1.0]
+    """
+    place = torch.log(torch.as_tensor(places, dtype=values.dtype, device=values.device))
+    place = (place - place.mean())[:, None]
+    return (place * values.log()).sum(dim=0) / place.square().sum()
+
+
+def power_crossing(places: Sequence, values: torch.Tensor) -> Stack:
+    """Where a power law fitted to ``values`` (W, S) over ``places`` (W,) crosses 1, infinite where it does not grow. (S,).
+
+    >>> power_crossing([1, 10], torch.tensor([[0.01], [0.1]]).double()).round().tolist()
+    [100.0]
+    """
+    power = log_slope(places, values)
+    centre = torch.log(torch.as_tensor(places, dtype=values.dtype, device=values.device)).mean()
+    return torch.where(power > 0, torch.exp(centre - values.log().mean(dim=0) / power), torch.inf)
+
+
+def window_slope(times: torch.Tensor, values: torch.Tensor, inside: torch.Tensor) -> Stack:
+    """Least-squares slope of ``values`` against ``times``, both (K, S) or (K, 1), where ``inside`` (K, S) is true. (S,).
+
+    >>> times = torch.tensor([[0.0], [1.0], [2.0]])
+    >>> window_slope(times, torch.tensor([[9.0], [1.0], [3.0]]), times > 0).tolist()
+    [2.0]
+    """
+    time, value = (each.where(inside, torch.nan) for each in (times, values))
+    time = time - time.nanmean(dim=0)
+    return (time * (value - value.nanmean(dim=0))).nansum(dim=0) / time.square().nansum(dim=0)
+
+
+def first_crossing(times: torch.Tensor, values: torch.Tensor, level: float) -> Stack:
+    """First time at which each run reaches a ``level``, linear between records. times: (K,), values: (K, S). Returns (S,).
+
+    Raises WrongUse where a run starts at or above the level, or never reaches it.
+    """
+    above = (values >= level).to(torch.int8).argmax(dim=0)
+    runs.check("level", level, "crossed by every run after the first record", bool((above > 0).all()))
+    column = torch.arange(values.shape[1], device=values.device)
+    low, high = values[above - 1, column], values[above, column]
+    share = (level - low) / (high - low)
+    return times[above - 1] + share * (times[above] - times[above - 1])
+
+
+def last_crossing(times: torch.Tensor, values: torch.Tensor) -> Stack:
+    """The time from which a curve stays positive, linear between records; NaN where it never does or always did.
+
+    times, values: (K, S), NaN rows at the end are ignored. Returns (S,).
+    """
+    runs.tensor("times", times.nan_to_num(), tuple(values.shape))
+    seen = ~values.isnan()
+    negative = (values <= 0) & seen
+    place = torch.arange(len(values), device=values.device)[:, None]
+    before = torch.where(negative, place, -1).amax(dim=0)
+    inside = (before >= 0) & (before + 1 < seen.sum(dim=0))
+    low = before.clamp(0, len(values) - 2)
+    column = torch.arange(values.shape[1], device=values.device)
+    left, right = values[low, column], values[low + 1, column]
+    share = -left / (right - left)
+    found = times[low, column] + share * (times[low + 1, column] - times[low, column])
+    return torch.where(inside, found, torch.nan)
+
+
+def at(times: torch.Tensor, values: torch.Tensor, when: Stack) -> torch.Tensor:
+    """A curve at given times, linear between records: times (K, S), values (K, S, ...), when (S,). Returns (S, ...)."""
+    column = torch.arange(times.shape[1], device=times.device)
+    after = (times < when).sum(dim=0).clamp(1, len(times) - 1)
+    left, right = times[after - 1, column], times[after, column]
+    share = ((when - left) / (right - left)).reshape(-1, *[1] * (values.ndim - 2))
+    return values[after - 1, column] * (1 - share) + values[after, column] * share
+
+
+def final(values: torch.Tensor) -> torch.Tensor:
+    """The last of the ``values`` of every run that is not NaN: (K, S, ...) -> (S, ...)."""
+    seen = ~values.flatten(2).isnan().all(dim=2) if values.ndim > 2 else ~values.isnan()
+    place = torch.arange(len(values), device=values.device)[:, None]
+    last = torch.where(seen, place, 0).amax(dim=0)
+    return values[last, torch.arange(values.shape[1], device=values.device)]
+
+
+def least(values: torch.Tensor) -> torch.Tensor:
+    """The smallest of the ``values`` over records that is not NaN: (K, ...) -> (...)."""
+    return values.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf).amin(dim=0)
+
+
+def most(values: torch.Tensor) -> torch.Tensor:
+    """The largest of the ``values`` over records that is not NaN: (K, ...) -> (...)."""
+    return -least(-values)

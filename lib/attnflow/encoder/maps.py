@@ -1,0 +1,110 @@
+"""The maps of chapter 3, and the paper's experiments: figures of stored tables.
+
+In each figure, arrays are those of the sweep, and table its axes, name -> values.
+"""
+
+import numpy as np
+
+from attnflow import plot
+from attnflow.encoder import lazy, theorem, theory
+from attnflow.encoder.figures import LOSS, SCALING, steps_panel
+
+WORDS = "where a sufficient condition $n^2$ could\nbegin, if its constant were one"
+# Where the phases are called what, at the right edge of their panel: name -> (scaling, colour).
+ATTENTION = {"uniform": (0.95, "white"), "saturated": (0.28, "white"), "random": (0.52, "white")}
+KERNEL = {"lazy": (0.95, "white"), "moving": (0.28, "black")}
+
+
+def threshold_figure(claim, arrays, table, level=1e-2):
+    """Which widths interpolate how many samples, with the exponents of the sufficient condition shaded, not drawn.
+
+    claim: name -> Claim; arrays, table: of the sweep; level: the share of the loss that counts.
+    """
+    samples, widths = (np.array(table[name]) for name in ("samples", "width"))
+    counts, places = np.meshgrid(samples, widths, indexing="ij")
+    done = np.nanmedian(arrays["left"], axis=-1) <= level
+    enough = np.minimum(samples ** plot.predicted(claim["exponent-one"]), 1e3)
+    also = [
+        (
+            "scatter",
+            (counts[done], places[done]),
+            {"color": plot.COLOURS["blue"], "label": "interpolates", "zorder": 3},
+        ),
+        (
+            "scatter",
+            (counts[~done], places[~done]),
+            {"facecolor": "none", "edgecolor": plot.COLOURS["red"], "label": "does not"},
+        ),
+        (
+            "plot",
+            (samples, samples / (3 * theorem.D + 1)),
+            {"color": "#777777", "lw": 1, "ls": ":", "label": "one parameter a sample"},
+        ),
+        ("fill_between", (samples, enough, 1e3), {"color": plot.PHASES[1], "lw": 0, "zorder": 0}),
+        ("text", (8.3, 700, WORDS), {"fontsize": 8, "va": "top"}),
+        plot.legend(),
+    ]
+    axes = plot.loglog(samples, [], xlabel="samples $n$", ylabel="width $k$", ylim=(0.25, 1e3))
+    return plot.sheet(axes | {"also": also}, height=2.8)[0]
+
+
+def phase_figure(arrays, table):
+    r"""The stored phase diagram with boundaries of theory.
+
+    Attention: the deficit of Gaussian logits of variance $k^{1-2s}$ crosses 0.05 (uniform) and 0.5 (saturated). Kernel: see
+    :func:`attnflow.encoder.lazy.boundary`. arrays, table: of the sweep.
+    """
+    scalings, widths = (np.array(table[name]) for name in ("scaling", "width"))
+    change, grid = np.exp(np.log(arrays["change"]).mean(axis=-1)), np.geomspace(widths[0], widths[-1], 60)
+    edges = np.stack([theory.scaling_at(variance, grid) for variance in theory.variance_at((0.05, 0.5), 4)], axis=1)
+    figure, panels = plot.figure(2, height=3.1, sharey=True)
+    for axes, title, values, lines, words in (
+        (panels[0], "entropy deficit at the start", arrays["deficit"].mean(axis=-1), edges, ATTENTION),
+        (panels[1], "change of the kernel", change, lazy.boundary(change, scalings, widths, grid), KERNEL),
+    ):
+        drawn = axes.pcolormesh(widths, scalings, np.log10(values), shading="nearest", cmap="cividis")
+        figure.colorbar(drawn, ax=axes, label=r"$\log_{10}$")
+        plot.theory(axes, grid, lines, colour="red")
+        for word, (place, colour) in words.items():
+            axes.text(widths[-1], place, word, ha="right", color=colour, fontsize=8.5)
+        axes.set(xscale="log", xlabel="width $k$", title=title, ylim=(scalings[0] - 0.06, scalings[-1] + 0.06))
+        plot.ticks(axes.xaxis, widths)
+    panels[0].set_ylabel("scaling $s$")
+    return figure
+
+
+def cells(table):
+    """The cells of a stored ``table`` of widths and scalings: (row, column, width, colour, label) each."""
+    return [(i, j, k, *SCALING[s]) for i, k in enumerate(table["width"]) for j, s in enumerate(table["scaling"])]
+
+
+def synthetic_figure(arrays, table):
+    """The recalled synthetic experiment: loss, movement of the weights, change of the kernel, both scalings.
+
+    arrays, table: of the sweep.
+    """
+    titles = (f"loss, {LOSS}", "movement of the weights", "change of the kernel")
+    specs = [steps_panel([], title, xlabel="epoch", also=[]) for title in titles]
+    for spec, name in zip(specs, ("loss", "moved", "kernel"), strict=True):
+        values = np.maximum(np.median(arrays[name], axis=-1), 1e-12)
+        epochs = np.linspace(0, arrays["epochs"].max(), values.shape[2])
+        for i, j, width, colour, label in cells(table):
+            look = {"color": plot.COLOURS[colour], "alpha": (0.35, 0.65, 1.0)[i], "lw": 1.1}
+            spec["also"] += [("plot", (epochs[1:], values[i, j, 1:]), look | {"label": f"{label}, $k = {width}$"})]
+    specs[2]["also"] += [plot.legend(fontsize=6.5)]
+    return plot.sheet(*specs, width=8.4, height=2.7)[0]
+
+
+def vision_figure(arrays, table):
+    """The small vision Transformer on digits: training loss and entropy deficit, both scalings and widths.
+
+    arrays, table: of the sweep.
+    """
+    specs = [steps_panel([], title, also=[]) for title in ("training loss", "entropy deficit of the attention")]
+    for i, j, width, colour, label in cells(table):
+        look = {"color": plot.COLOURS[colour], "ls": "-" if i else ":", "lw": 1.1}
+        look["label"] = [f"{label}, width {width}", *["_"] * (arrays["loss"].shape[-1] - 1)]
+        for spec, name in zip(specs, ("loss", "deficit"), strict=True):
+            spec["also"] += [("plot", (arrays["steps"][i, j], arrays[name][i, j]), look)]
+    specs[1]["also"] += [plot.legend("lower right", fontsize=7)]
+    return plot.sheet(specs[0] | {"yscale": "linear"}, specs[1])[0]

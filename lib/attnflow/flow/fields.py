@@ -1,0 +1,78 @@
+"""Fields made from losses and from other fields."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from attnflow import runs
+from attnflow.runs import Stack, State
+
+Field = Callable[[State], tuple[Stack, State]]
+
+
+def autograd(loss: Callable[[State], Stack]) -> Field:
+    r"""The field of any loss by torch's autograd: $\theta \mapsto (\mathcal L, \nabla\mathcal L)$.
+
+    loss: state -> (S,), in which run s depends on the entries of run s alone. A tensor that the loss does not use has
+    gradient zero. Returns a field; nothing that it returns holds a graph.
+
+    >>> square = autograd(lambda state: state["a"].square().sum(dim=1) / 2)
+    >>> [float(each) for each in (square({"a": torch.tensor([[3.0]])})[0], square({"a": torch.tensor([[3.0]])})[1]["a"])]
+    [4.5, 3.0]
+    """
+
+    def field(state):
+        leaves = {name: value.detach().requires_grad_() for name, value in state.items()}
+        losses = loss(leaves)
+        slopes = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True)
+        return losses.detach(), dict(zip(leaves, slopes, strict=True))
+
+    return field
+
+
+def in_blocks(fields: Sequence[Field], size: int) -> Field:
+    """One field of a whole stack out of ``fields`` of its blocks of ``size`` runs, where a block fits a cache and all do not.
+
+    >>> square = autograd(lambda state: state["a"].square().sum(dim=1) / 2)
+    >>> in_blocks([square, square], 2)({"a": torch.tensor([[1.0], [2.0], [3.0]])})[0].tolist()
+    [0.5, 2.0, 4.5]
+    """
+
+    def field(state):
+        split = {name: value.split(size) for name, value in state.items()}
+        parts = [part({name: split[name][place] for name in state}) for place, part in enumerate(fields)]
+        losses, slopes = zip(*parts, strict=True)
+        return torch.cat(losses), {name: torch.cat([slope[name] for slope in slopes]) for name in slopes[0]}
+
+    return field
+
+
+def decayed(field: Field, rate: float | dict[str, float]) -> Field:
+    r"""The same ``field`` with weight decay: $\nabla\mathcal L + \lambda\theta$. The loss stays $\mathcal L$.
+
+    rate: $\lambda$, a number for all tensors, or a dict name -> number; a tensor that it does not name is not decayed.
+    Returns a field, which raises WrongUse where a name is not one of the state.
+    """
+
+    def with_decay(state):
+        loss, gradient = field(state)
+        rates = rate if isinstance(rate, dict) else dict.fromkeys(state, rate)
+        runs.names("rate", tuple(rates), tuple(state))
+        return loss, {name: gradient[name] + rates.get(name, 0.0) * value for name, value in state.items()}
+
+    return with_decay
+
+
+def at_rates(field: Field, rates: dict[str, float]) -> Field:
+    r"""The same ``field`` with a learning rate of its own for each tensor: $\eta_A\,\partial\mathcal L/\partial A$.
+
+    rates: name -> $\eta_A$; a tensor that it does not name keeps rate 1, and rate 0 freezes it. Returns a field, which
+    raises WrongUse where a name is not one of the state.
+    """
+
+    def scaled(state):
+        loss, gradient = field(state)
+        runs.names("rates", tuple(rates), tuple(gradient))
+        return loss, {name: rates.get(name, 1.0) * slope for name, slope in gradient.items()}
+
+    return scaled

@@ -1,0 +1,160 @@
+"""One table of all problems of the book: how each is made, its loss written plainly, and what it has to refuse."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import torch
+
+from attnflow import flow, runs, vit
+from attnflow.cooccurrence import setting as words
+from attnflow.encoder import model as encoder
+from attnflow.encoder import setting as nets
+from attnflow.foundations import balancing as layers
+from attnflow.foundations import model as layer
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A row: problem and twin take (seeds, device, **settings); wrong: pairs of changed settings and of words of the refusal."""
+
+    name: str
+    problem: Callable
+    twin: Callable
+    settings: dict = field(default_factory=dict)
+    options: tuple = ({},)
+    wrong: tuple = ()
+
+
+def layer_loss(seeds, device, **settings):
+    net, inputs, targets, _ = layers.setting(seeds, device, **settings)
+    return partial(layer.loss, inputs=inputs, targets=targets, layer=net)
+
+
+def encoder_loss(seeds, device, **settings):
+    net, inputs, labels, _ = nets.drawn(seeds, device, **settings)
+    return partial(encoder.loss, inputs=inputs, labels=labels, net=net)
+
+
+def dense_loss(seeds, device, **settings):
+    """Chapter 2 with one-hot tokens and the softmax over the last axis."""
+    found = words.drawn(seeds, device, **settings)
+
+    def loss(state):
+        inputs = torch.nn.functional.one_hot(found["tokens"], state["W_V"].shape[1]).to(runs.DTYPE)
+        queries, keys, values = (inputs @ state[name][:, None] for name in ("W_Q", "W_K", "W_V"))
+        weights = torch.softmax(queries @ keys.mT / math.sqrt(queries.shape[-1]), dim=-1)
+        out = state["readout"][:, :, None] if "readout" in state else state["W_O"] @ state["signs"][:, :, None]
+        return torch.nn.functional.softplus(-found["labels"] * (weights @ values @ out[:, None]).sum(dim=(2, 3))).mean(
+            dim=1
+        )
+
+    return loss
+
+
+def reduced(seeds, device, **settings):
+    """The reduction of chapter 2, whose readout is o times as fast as its own gradient, at the rate of that gradient."""
+    made, start = words.problem(seeds, device, **settings)
+    return flow.at_rates(made, {"readout": 1 / settings["neurons"]}), start
+
+
+def transformer(seeds, device, **settings):
+    """A vision Transformer on random tokens, with a readout that is not zero, so that every gradient counts."""
+    net, generators = (
+        vit.Transformer(tokens=4, size=3, width=6, heads=2, depth=2, classes=3, **settings),
+        runs.streams(seeds),
+    )
+    inputs = runs.normal(generators, 5, net.tokens, net.size).to(device)
+    labels = torch.stack([torch.randint(3, (5,), generator=one, device="cpu") for one in generators]).to(device)
+    state = runs.to(vit.init(generators, net) | {"read": runs.normal(generators, 6, 3)}, device)
+    return net, inputs, labels, state
+
+
+def transformer_problem(seeds, device, **settings):
+    net, inputs, labels, state = transformer(seeds, device, **settings)
+    return vit.field(inputs, labels, net), state
+
+
+def transformer_loss(seeds, device, **settings):
+    net, inputs, labels, _ = transformer(seeds, device, **settings)
+    return lambda state: torch.stack(
+        [
+            torch.nn.functional.cross_entropy(scores, wanted)
+            for scores, wanted in zip(vit.forward(state, inputs, net), labels, strict=True)
+        ]
+    )
+
+
+SMALL = {"samples": 12, "length": 4, "width": 6, "neurons": 4, "scale": 1.0}
+PROBLEMS = (
+    Problem(
+        "foundations",
+        layers.problem,
+        layer_loss,
+        {"samples": 5},
+        ({}, {"activation": "relu"}, {"activation": "tanh"}, {"kernel": "gaussian", "common": True}, {"skip": True}),
+        (
+            ({"d": 0}, "d = 0"),
+            ({"k": 1.5}, "k = 1.5"),
+            ({"activation": "gelu"}, "identity, relu, tanh"),
+            ({"kernel": "cosine"}, "softmax, gaussian"),
+            ({"scale": math.nan}, "scale = nan"),
+            ({"samples": 0}, "samples = 0"),
+            ({"common": "yes"}, "common = 'yes'"),
+        ),
+    ),
+    Problem(
+        "cooccurrence",
+        words.problem,
+        dense_loss,
+        SMALL | {"full": True, "rates": {}},
+        ({}, {"distinct": False, "words": 9}, {"common": False, "law": "uniform"}),
+        (
+            ({"samples": 20}, "divisible by 6"),
+            ({"samples": 0}, "samples = 0"),
+            ({"length": 2}, "length = 2"),
+            ({"words": 9}, "at least 23"),
+            ({"distinct": False}, "given where words repeat"),
+            ({"fractions": (0.5, 0.5, 0.0, 0.0)}, "fraction = 0.0"),
+            ({"fractions": (0.5, 0.2, 0.2, 0.2)}, "sum to 1"),
+            ({"label": "third"}, "both, first"),
+            ({"scale": math.nan}, "inner = nan"),
+            ({"readout": 0.0}, "outer = 0.0"),
+            ({"width": 0}, "width = 0"),
+            ({"law": "xavier"}, "normal, uniform"),
+        ),
+    ),
+    Problem("cooccurrence reduced", reduced, dense_loss, SMALL),
+    Problem(
+        "encoder",
+        nets.problem,
+        encoder_loss,
+        {"samples": 6, "length": 3, "d": 5, "width": 7, "scaling": 0.7},
+        tuple({"init": init, "hidden": hidden} for init in encoder.INITS for hidden in (False, True))
+        + ({"data": "pairs", "d": 18, "length": 6}, {"data": "digits", "d": 4, "length": 16, "output": 1.0}),
+        (
+            ({"width": 0}, "width = 0"),
+            ({"d": 2.5}, "d = 2.5"),
+            ({"scaling": math.nan}, "scaling = nan"),
+            ({"output": math.inf}, "output = inf"),
+            ({"init": "xavier"}, "lecun, he, ntk"),
+            ({"data": "words"}, "gaussian, pairs, digits"),
+            ({"data": "pairs", "samples": 5}, "even number"),
+            ({"data": "digits"}, "(16, 4)"),
+            ({"samples": 0}, "samples = 0"),
+            ({"std": -1.0}, "std = -1.0"),
+        ),
+    ),
+    Problem(
+        "vision Transformer",
+        transformer_problem,
+        transformer_loss,
+        {},
+        tuple({"attention": name} for name in vit.ATTENTION),
+        (
+            ({"scaling": math.nan}, "scaling = nan"),
+            ({"attention": "linear"}, "softmax, gaussian, uniform"),
+        ),
+    ),
+)

@@ -1,0 +1,121 @@
+"""Figures: what is drawn is where the numbers are, and every dashed line of a claim moves with what the claim predicts."""
+
+import importlib
+import inspect
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from conftest import refused
+
+from attnflow import plot, rooms, stamp, sweep
+from attnflow.cooccurrence import balancing as products
+from attnflow.cooccurrence import figures as words
+from attnflow.cooccurrence import setting, stops
+from attnflow.encoder import balancing as neurons
+from attnflow.encoder import figures as nets
+from attnflow.encoder import limits, maps, rates, theorem
+from attnflow.foundations import balancing as factors
+from attnflow.foundations import figures as layers
+
+ROOMS = rooms.rooms()
+SHORT = {"time": 1.0, "records": 3, "steps": (0.04, 0.02)}
+LAYER, WORDS, NEURONS = (room.law_drift.but(**SHORT) for room in (factors, products, neurons))
+ORDER, RUN = (
+    factors.descent_order.but(steps=(0.04, 0.02)),
+    setting.base.but(samples=12, width=16, stop_loss=0.02, test=60),
+)
+IDLE, EDGE = stops.idle.but(samples=12, width=16, count=5), rates.edge_run.but(width=16, steps=9)
+LIMIT = limits.limit_run.but(widths=(8, 16), copies=2)
+
+
+def stored(part):
+    """A part of the stored sweep over thresholds, its arrays or its axes."""
+    return lambda seeds, device: (
+        sweep.kept("encoder-threshold")[0] if part else sweep.kept("encoder-threshold")[1]["axes"]
+    )
+
+
+FIGURES = {  # the figures that take claims, and what makes the records that they take besides
+    layers.order_figure: (ORDER, ORDER, ORDER),
+    layers.drift_figure: (LAYER, LAYER.but(activation="relu"), LAYER.but(skip=True), LAYER.but(kernel="gaussian")),
+    layers.breaking_figure: (LAYER, LAYER),
+    words.drift_figure: (WORDS, WORDS),
+    words.phases_figure: (RUN,),
+    words.attention_figure: (lambda *run: dict.fromkeys((0.1, 1, 16), IDLE(*run)), RUN, RUN),
+    nets.drift_figure: (NEURONS, NEURONS.but(hidden=True), neurons.rated_drift.but(**SHORT)),
+    nets.proof_figure: (theorem.watched_run.but(width=16, steps=20),),
+    nets.edge_figure: (lambda *run: dict.fromkeys((1.9, 2.5, 4), EDGE(*run)),),
+    nets.kernel_figure: (LIMIT, LIMIT),
+    maps.threshold_figure: (stored(True), stored(False)),
+}
+
+
+class Asked(dict):
+    """Claims by name that remember which of them were asked for."""
+
+    names = ()
+
+    def __getitem__(self, name):
+        self.names = {*self.names, name}
+        return super().__getitem__(name)
+
+
+def drawn(figure):
+    """What theory draws in a figure, dashed lines and areas, and the other lines, each as the text of its points."""
+    lines = [(line.is_dashed(), line.get_xydata().tolist()) for axes in figure.axes for line in axes.get_lines()]
+    areas = [path.vertices.tolist() for axes in figure.axes for area in axes.collections for path in area.get_paths()]
+    plt.close(figure)
+    return str([points for dashed, points in lines if dashed] + areas), str(
+        [points for dashed, points in lines if not dashed]
+    )
+
+
+def moved(claim):
+    """The same claim with another prediction, or with another edge where the edge is all that it says."""
+    trial = claim.trial
+    changes = {"predict": lambda record: 1.3 * trial.predicted(record) + 0.1}
+    if trial.predict is None:
+        changes = {"holds": replace(trial.holds, edge=1.2 * trial.holds.edge + 0.1)}
+    return replace(claim, trial=replace(trial, **changes))
+
+
+@pytest.mark.parametrize("figure", FIGURES, ids=lambda figure: f"{figure.__module__.split('.')[1]} {figure.__name__}")
+def test_a_dashed_line_moves_with_what_its_claim_says(figure):
+    records = [made((0, 1), "cpu") for made in FIGURES[figure]]
+    claims = Asked(ROOMS[figure.__module__.split(".")[1]].claim)
+    theory, measured = drawn(figure(claims, *records))
+    for name in claims.names:
+        other, same = drawn(figure(claims | {name: moved(claims[name])}, *records))
+        assert other != theory and same == measured, name
+    assert claims.names
+
+
+def test_every_figure_that_takes_claims_is_in_the_table():
+    modules = [
+        importlib.import_module(name)
+        for name in stamp.library()
+        if name.split(".")[1:2] and name.split(".")[1] in ROOMS
+    ]
+    found = {one for module in modules for _, one in inspect.getmembers(module, inspect.isfunction)}
+    assert {one for one in found if next(iter(inspect.signature(one).parameters), "") == "claim"} == set(FIGURES)
+
+
+def test_guides_phases_and_predictions_stand_where_the_numbers_are():
+    figure, axes = plot.figure()
+    (guide,) = plot.loglog_guide(axes, [0.1, 0.4, 0.2], anchor=8.0, order=3)
+    assert guide.get_xydata() == pytest.approx(np.array([[0.1, 0.125], [0.2, 1.0], [0.4, 8.0]])) and guide.is_dashed()
+    for place, edges in enumerate(((0.0, 1.5), (1.5, 4.0))):
+        plot.phase(axes, *edges, place, "phase")
+    spans = [span.get_extents().transformed(axes.transData.inverted()) for span in axes.patches]
+    assert [edge for span in spans for edge in (span.x0, span.x1)] == pytest.approx([0.0, 1.5, 1.5, 4.0])
+    assert [text.get_position()[0] for text in axes.texts] == [0.75, 2.75]
+    (shown,) = plot.measured(axes, [1, 2], torch.tensor([[3.0], [4.0]], requires_grad=True), label="runs")
+    assert shown.get_xydata().tolist() == [[1, 3], [2, 4]] and shown.get_label() == "runs"
+    plt.close(figure)
+    claims = ROOMS["foundations"].claim
+    known = replace(claims["adam"], trial=replace(claims["adam"].trial, predict=lambda record: record["value"]))
+    assert plot.predicted(known, {"value": torch.tensor([1.0, 2.0])}) == 1.5
+    refused(lambda: plot.predicted(claims["adam"]), "one that predicts a number")
