@@ -385,8 +385,9 @@ def test_the_example_claim_is_as_stated(seeds, capsys):
         assert without_seconds(capsys.readouterr().out) == without_seconds(shown)
 
 
-def test_the_example_is_short():
-    assert len((EXAMPLES / "my_claims.py").read_text(encoding="utf-8").splitlines()) < 40
+def test_the_example_is_short_and_fits_its_column():
+    lines = (EXAMPLES / "my_claims.py").read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 40 and max(map(len, lines)) <= 80
 
 
 def test_the_error_that_the_page_shows(tmp_path, monkeypatch, capsys):

@@ -100,6 +100,7 @@ def _child(call, place, writer):
     os.chdir(place)
     own = {str(ROOT / part) for part in ("lib", "tests", "tests/mutants")}
     sys.path[:] = [str(place / "lib"), *(entry for entry in sys.path if entry not in own)]
+    vars(sys.modules["__main__"]).pop("__file__", None)  # processes of joblib would run the runner once more
     sys.dont_write_bytecode = True
     os.environ |= {
         "PYTHONPATH": str(place / "lib"),
