@@ -21,5 +21,8 @@ def test_every_test_is_in_one_group():
     rules = [found.group(1) for found in chosen if found]
     marks = ("claims", "notebook", "browser", "alone", "slow")
     for own in (set(), *({mark} for mark in marks if mark != "slow"), {"notebook", "slow"}):
-        told = [eval(compile(ast.parse(rule, mode="eval"), "", "eval"), {mark: mark in own for mark in marks}) for rule in rules]
+        told = [
+            eval(compile(ast.parse(rule, mode="eval"), "", "eval"), {mark: mark in own for mark in marks})
+            for rule in rules
+        ]
         assert sum(told) == 1, own

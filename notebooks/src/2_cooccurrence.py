@@ -349,9 +349,7 @@ print(
     "class 4 taken as idle throughout:                ",
     ratio.closed_form_gap(active=False) < 1e-9,
 )
-print(
-    "rho = 1 at n = 3(L + 1) for L = 3, 5, 7, to 1e-9: ", ratio.edge_gap() < 1e-9
-)
+print("rho = 1 at n = 3(L + 1) for L = 3, 5, 7, to 1e-9: ", ratio.edge_gap() < 1e-9)
 
 # %% [markdown]
 # ## The Transformer trained, and its two phases
@@ -544,9 +542,7 @@ print(
 # %% mystnb={"image": {"alt": "Left: relative change of the loss when attention is frozen, over time, growing by orders of magnitude with the size of the initial weights. Right: the ratio from the end of Phase 1 on, inside its range and on the dashed limit for the small start, outside for the large one."}}
 large = setting.BROKEN["large"](SEEDS, DEVICE)
 scales = (0.1, 1.0, 4.0)
-freezing = {
-    scale: stops.idle.but(scale=scale)(SEEDS, DEVICE) for scale in scales
-}
+freezing = {scale: stops.idle.but(scale=scale)(SEEDS, DEVICE) for scale in scales}
 figures.attention_figure(claim, freezing, base, large)
 plt.show()
 
@@ -569,8 +565,7 @@ print("test accuracy, c0 = 16: ", *map(show, large["accuracy"].tolist()))
 
 # %% mystnb={"image": {"alt": "Nine small panels over logarithmic time, the theory's regime in blue and one broken assumption in red in each: few samples, unequal classes, a rare class, repeated words, no common word, a small readout, large initial weights, a step too large, another label."}}
 broken = {
-    name: experiment(SEEDS, DEVICE)
-    for name, experiment in setting.BROKEN.items()
+    name: experiment(SEEDS, DEVICE) for name, experiment in setting.BROKEN.items()
 }
 figures.stops_figure(base, broken)
 plt.show()

@@ -337,7 +337,10 @@ plt.show()
 for (init, s), record in records.items():
     widths = record["widths"]
     first = torch.stack(
-        [curves.power_crossing(widths, record[c]) for c in ("A_O", "A_V", "A_Q", "B")]
+        [
+            curves.power_crossing(widths, record[c])
+            for c in ("A_O", "A_V", "A_Q", "B")
+        ]
     )
     middle = first.amax(dim=0).log10().median()
     power = "never" if middle.isinf() else f"about 10^{middle:.0f}"

@@ -52,7 +52,7 @@ def increments(run: dict, name: str, directions: torch.Tensor) -> runs.Stack:
     """
     moved = (run[name].diff(dim=0) * directions).sign()
     inside = (run["tau"][:-1] >= run["tau_1"]) & ~run[name][1:, :, 0].isnan()
-    return ((moved > 0) & inside[..., None]).sum(dim=0).amin(dim=1) / inside.sum(dim=0)
+    return ((moved > 0) & inside[..., None]).sum(dim=0).amin(dim=1) / inside.sum(dim=0).to(runs.DTYPE)
 
 
 def token_sums(run: dict) -> runs.Stack:

@@ -61,7 +61,7 @@ class Stepper:
             runs.check("times", until.tolist(), "common to all runs of an optimiser", bool((until == until[0]).all()))
         slack = until * 1e-12 if self.clocked else self.step * 1e-9
         taken, alive = torch.zeros_like(steps), torch.ones_like(steps, dtype=torch.bool)
-        diverged, watched = ~alive, 0  # how many steps are taken one by one, because a run ends inside
+        diverged, watched = ~alive, 0  # how many steps are still taken one by one, since a run ended inside a block
         while True:
             going = alive & (time < until - slack) & (taken < steps)
             if not going.any():
@@ -72,7 +72,7 @@ class Stepper:
                 state, time = block
                 taken = taken + free * going
                 continue
-            watched = max(watched, free) - 1
+            watched = 4 * free if free > 1 else max(watched - 1, 0)  # runs tend to end one soon after another
             size = self.method.size(state, self.loss, self.carry, self.step)
             if self.method.lands:
                 size = torch.minimum(size, until - time)
