@@ -1,7 +1,7 @@
 """Run the groups of tests/budget.toml one after the other, and print what each used of its time.
 
 ``make test`` runs those of every day, ``make test-all`` all of them. The status is 1 where a group fails, and, with CI=true,
-where the whole takes more time than its groups may; a slow machine alone fails nothing else.
+where the whole takes more than twice the time that its groups may on idle cores; a slow machine fails nothing else.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def main(arguments=None):
     for name, good, seconds, most in rows:
         print(f"{name:24}{'passed' if good else 'FAILED':8}{seconds:6.0f}{most:9}{'  over' if seconds > most else ''}")
     print(f"{'all':32}{used:6.0f}{allowed:9}")
-    late = used > allowed and os.environ.get("CI", "").lower() in ("true", "1")
+    late = used > 2 * allowed and os.environ.get("CI", "").lower() in ("true", "1")
     return int(late or not all(good for _, good, *_ in rows))
 
 

@@ -55,25 +55,30 @@ def results(tmp_path, monkeypatch):
     return tmp_path / "results"
 
 
-@pytest.mark.parametrize(("backend", "jobs"), [("sequential", 1), ("threading", 2), ("loky", 2)])
-def test_tasks_come_in_order_and_have_one_thread_whatever_their_parent_has(tmp_path, backend, jobs):
+@pytest.fixture
+def two_threads():
+    """A parent with two threads, as far as torch knows."""
     held = torch.get_num_threads()
     torch.set_num_threads(2)
-    try:
-        with threadpoolctl.threadpool_limits(2):
-            found = sweep.run(TABLE, tmp_path, jobs=jobs, backend=backend, progress=False)
-            assert torch.get_num_threads() == 2 == max(pool["num_threads"] for pool in threadpoolctl.threadpool_info())
-    finally:
-        torch.set_num_threads(held)
+    yield
+    torch.set_num_threads(held)
+
+
+@pytest.mark.parametrize(("backend", "jobs"), [("sequential", 1), ("threading", 2), ("loky", 2)])
+def test_tasks_come_in_order_and_have_one_thread_whatever_their_parent_has(tmp_path, two_threads, backend, jobs):
+    with threadpoolctl.threadpool_limits(2):
+        found = sweep.run(TABLE, tmp_path, jobs=jobs, backend=backend, progress=False)
+        assert torch.get_num_threads() == 2 == max(pool["num_threads"] for pool in threadpoolctl.threadpool_info())
     assert [int(one["value"][0]) for one in found] == VALUES
     assert [one["threads"].tolist() for one in found] == [[1, 1, 1]] * 6
 
 
-def test_without_threadpoolctl_one_line_says_so(tmp_path, monkeypatch):
+def test_without_threadpoolctl_one_line_says_so_and_torch_has_one_thread(tmp_path, two_threads, monkeypatch):
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
-        assert values(TABLE, tmp_path) == VALUES
+        found = sweep.run(TABLE, tmp_path, **ALONE)
+    assert [one["threads"][0] for one in found] == [1] * 6 and torch.get_num_threads() == 2
     assert [str(one.message) for one in caught] == [
         "threadpoolctl is absent: torch is held to one thread, numpy is not"
     ]
