@@ -106,7 +106,7 @@ def test_pairs_share_their_mean_and_digits_are_centred():
 
 def test_first_width_of_a_power_law():
     ratios = torch.tensor([[1e-3, 1.0], [1e-2, 0.1], [1e-1, 0.01]], dtype=runs.DTYPE)
-    assert theorem.first_width((10, 100, 1000), ratios).tolist() == pytest.approx([1e4, math.inf])
+    assert curves.power_crossing((10, 100, 1000), ratios).tolist() == pytest.approx([1e4, math.inf])
 
 
 @pytest.mark.parametrize(
