@@ -8,7 +8,7 @@ import torch
 from conftest import refused
 
 from attnflow import checks, curves, flow, runs
-from attnflow.encoder import balancing, bounds, kernel, model, task, theorem, theory
+from attnflow.encoder import balancing, bounds, kernel, model, task, theory
 from attnflow.encoder.model import Encoder
 from attnflow.encoder.setting import drawn, problem
 
