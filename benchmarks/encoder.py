@@ -35,16 +35,17 @@ class Module(torch.nn.Module):
         return self.net.tau_1 * self.W_O(hidden)[:, 0]
 
 
+def loss(module, inputs, labels):
+    """Half the sum of squared residuals of a ``module`` on ``inputs`` (n, L, d) with ``labels`` (n,)."""
+    return (module(inputs) - labels).square().sum() / 2
+
+
 def looped(net, inputs, labels, state):
     """One run after the other, with autograd and ``torch.optim.SGD``. Returns the final weights."""
     ends = []
     for run in range(COUNT):
         module = Module({name: value[run] for name, value in state.items()}, net)
-        optimiser = torch.optim.SGD(module.parameters(), lr=STEP)
-        for _ in range(STEPS):
-            optimiser.zero_grad()
-            ((module(inputs[run]) - labels[run]).square().sum() / 2).backward()
-            optimiser.step()
+        timing.descend(module.parameters(), partial(loss, module, inputs[run], labels[run]), STEP, STEPS)
         ends.append({name: getattr(module, name).weight.detach().T for name in state})
     return {name: torch.stack([end[name] for end in ends]) for name in state}
 

@@ -5,6 +5,8 @@
 Both take the same steps of descent: the stack with gradients written by hand, the loop with autograd and torch's SGD.
 """
 
+from functools import partial
+
 import timing
 import torch
 
@@ -14,16 +16,18 @@ from attnflow.foundations import balancing, model
 COUNT, STEPS, STEP = 32, 200, 0.05
 
 
+def loss(*run):
+    """The loss of one ``run``, as a number that autograd takes."""
+    return model.loss(*run).sum()
+
+
 def looped(start, inputs, targets, layer):
     """One run after the other, with autograd and ``torch.optim.SGD``. Returns the final weights."""
     ends = []
     for run in range(COUNT):
         state = {name: value[run : run + 1].clone().requires_grad_() for name, value in start.items()}
-        optimiser = torch.optim.SGD(state.values(), lr=STEP)
-        for _ in range(STEPS):
-            optimiser.zero_grad()
-            model.loss(state, inputs[run : run + 1], targets[run : run + 1], layer).sum().backward()
-            optimiser.step()
+        one = slice(run, run + 1)
+        timing.descend(state.values(), partial(loss, state, inputs[one], targets[one], layer), STEP, STEPS)
         ends.append(state)
     return {name: torch.cat([end[name].detach() for end in ends]) for name in start}
 

@@ -42,3 +42,14 @@ def compare(what, ways, repeats, count=1):
     for name, taken in seconds.items():
         print(f"  {name:42} {1e6 * taken / count:12,.1f} us {taken / seconds[first]:8.2f}")
     print(f"  equal to 1e-10: {all(gap(other, result) < 1e-10 for _, other in others)}")
+
+
+def descend(parameters, loss, step, steps):
+    """Plain descent as one would write it: autograd and torch's SGD. parameters: leaves; loss: of nothing -> a number."""
+    import torch  # not before the variables are set: it reads them once
+
+    optimiser = torch.optim.SGD(parameters, lr=step)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        loss().backward()
+        optimiser.step()

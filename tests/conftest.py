@@ -10,11 +10,11 @@ matplotlib.use("Agg")
 torch.set_num_threads(1)
 
 
-def refused(call, words):
-    """Assert that a call is refused as wrong use, in one line that has these words in it."""
-    with pytest.raises(runs.WrongUse, match="is not allowed: it must be") as caught:
+def refusal(call):
+    """The one line with which a call is refused as wrong use: what was given, and what is allowed."""
+    with pytest.raises(runs.WrongUse, match=r"\A[^\n]+ is not allowed: it must be [^\n]+\Z") as caught:
         call()
-    assert words in str(caught.value) and "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 def pytest_collection_modifyitems(items):

@@ -21,6 +21,7 @@ from sphinx.application import Sphinx
 from attnflow import __main__ as roof
 from attnflow import laws, stamp
 from attnflow.claims import Row
+from attnflow.claims.row import read_run
 from attnflow.rooms import rooms
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -222,7 +223,7 @@ def test_ledger_shows_every_stored_claim_under_its_anchor(site):
     page = (site / "book" / "ledger.html").read_text(encoding="utf-8")
     cards = re.split(r'<section class="claim" id="([^"]+)">', page)
     shown = dict(zip(cards[1::2], cards[2::2], strict=True))
-    _, rows = ledger.read(STORED)
+    _, rows = read_run(STORED)
     assert list(shown) == ["claim-" + re.sub(r"[^a-z0-9]+", "-", row.id) for row in rows]
     for row, card in zip(rows, shown.values(), strict=True):
         assert f">{row.id}<" in card
@@ -335,9 +336,9 @@ def test_stored_run_is_strict_json(tmp_path):
     path = tmp_path / "claims.json"
     path.write_text('{"environment": {}, "claims": [{"measured": [NaN]}]}')
     with pytest.raises(ValueError, match="NaN is no number of JSON"):
-        ledger.read(path)
+        read_run(path)
     if STORED.exists():
-        assert [row.id for row in ledger.read(STORED)[1]]
+        assert [row.id for row in read_run(STORED)[1]]
 
 
 def test_ledger_puts_every_claim_under_the_title_of_its_room(tmp_path):

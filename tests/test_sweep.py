@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import threadpoolctl
 import torch
-from conftest import refused
+from conftest import refusal
 
 from attnflow import rooms, sweep
 
@@ -130,17 +130,16 @@ def test_a_stored_table_is_found_from_anywhere_and_says_what_made_it(results, tm
     assert {each.dtype for each in sweep.kept("singles")[0].values()} == {np.dtype("float32")}
     assert sweep.recomputed(replace(TABLE, name="singles", single=True)) == {0: 0.0, 2: 0.0, 5: 0.0}
     monkeypatch.chdir(results.parent.parent)
-    refused(lambda: sweep.kept("squares"), "that of a sweep stored in")
-    refused(
-        lambda: sweep.keep(TABLE, [{"value": np.zeros(1)}] * 5 + [{"value": np.zeros(2)}], tmp_path), "of one shape"
-    )
-    refused(lambda: sweep.run(TABLE, tmp_path, jobs=0), "jobs = 0")
+    assert "that of a sweep stored in" in refusal(lambda: sweep.kept("squares"))
+    uneven = [{"value": np.zeros(1)}] * 5 + [{"value": np.zeros(2)}]
+    assert "of one shape" in refusal(lambda: sweep.keep(TABLE, uneven, tmp_path))
+    assert "jobs = 0" in refusal(lambda: sweep.run(TABLE, tmp_path, jobs=0))
 
 
 def test_today_s_code_is_adopted_where_three_cells_agree_and_only_there(results, tmp_path):
     path = sweep.keep(TABLE, sweep.run(TABLE, tmp_path / "runs", **ALONE), results / "room").with_suffix(".json")
     stored = path.read_bytes()
-    refused(lambda: sweep.adopt(replace(TABLE, function=cube)), "squares --keep")
+    assert "squares --keep" in refusal(lambda: sweep.adopt(replace(TABLE, function=cube)))
     assert path.read_bytes() == stored
     other = replace(TABLE, function=power)
     assert sweep.adopt(other) == {0: 0.0, 2: 0.0, 5: 0.0}

@@ -1,27 +1,16 @@
 """The claims ledger and the stamp of its run, drawn from ``results/claims.json`` when the book is built. Nothing is run here."""
 
-import json
 import re
 from pathlib import Path
 
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
-from attnflow.claims import Row
+from attnflow.claims.row import read_run
 from attnflow.rooms import rooms
 
 STORED = "results/claims.json"
 ABSENT = "No run is stored yet: `make claims` writes it."
-
-
-def read(path):
-    """Environment and rows of a stored run. Raises ValueError where a number is not JSON's: NaN has to be the text "nan"."""
-
-    def refuse(word):
-        raise ValueError(f"{path}: {word} is no number of JSON; it has to be a text, 'inf', '-inf' or 'nan'")
-
-    stored = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
-    return stored["environment"], [Row.from_json(one) for one in stored["claims"]]
 
 
 def anchor(claim_id):
@@ -95,7 +84,7 @@ class Ledger(SphinxDirective):
         self.env.note_dependency(str(path))
         if not path.exists():
             return [nodes.paragraph("", "", *inline(ABSENT))]
-        _, rows = read(path)
+        _, rows = read_run(path)
         strange = sorted({row.chapter for row in rows} - set(rooms()))
         if strange:
             raise self.error(f"{STORED} holds claims of chapters that have no room: {', '.join(strange)}")
@@ -127,5 +116,5 @@ class Environment(SphinxDirective):
         self.env.note_dependency(str(path))
         if not path.exists():
             return [nodes.paragraph("", "", *inline(ABSENT))]
-        environment, _ = read(path)
+        environment, _ = read_run(path)
         return [table((name, [nodes.Text(str(value))]) for name, value in environment.items())]

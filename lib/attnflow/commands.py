@@ -1,7 +1,6 @@
 """What the subcommands do. Each takes the parsed options and returns the exit status."""
 
 import argparse
-import json
 import os
 import runpy
 import traceback
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from attnflow import claims, files, runs, stamp, sweep
 from attnflow.claims import Claim, Row
+from attnflow.claims.row import read_run
 from attnflow.rooms import cite, room, rooms, unique
 
 MOST_SEEDS = 1000
@@ -48,7 +48,7 @@ def outside(path: str) -> list[Claim]:
     runs.check("--from", path, "a Python file that exists", Path(path).is_file())
     try:
         found = runpy.run_path(path).get("CLAIMS")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
         line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else 0
         raise runs.WrongUse(f"{path}, line {line}: {type(error).__name__}: {error}") from error
@@ -124,13 +124,6 @@ def run_sweep(options: argparse.Namespace) -> int:
     return 0
 
 
-def read_rows(path: Path) -> tuple[dict, dict[str, Row]]:
-    """Environment and rows, id -> Row, of a run stored at ``path``. Raises WrongUse where there is none."""
-    runs.check("stored run", str(path), "a file that claims --json wrote", path.is_file())
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    return stored["environment"], {one["id"]: Row.from_json(one) for one in stored["claims"]}
-
-
 def compare(book: dict[str, Row], yours: dict[str, Row]) -> tuple[list[tuple], int]:
     """Rows of text, one a claim of either run, ``book`` or ``yours``, and the number of verdicts that differ."""
     rows = [("claim", "book", "yours", "difference", "verdicts")]
@@ -143,18 +136,19 @@ def compare(book: dict[str, Row], yours: dict[str, Row]) -> tuple[list[tuple], i
 
 def run_compare(options: argparse.Namespace) -> int:
     """The subcommand ``compare``, with its ``options``. Verdicts are compared, not digits: sums in another order differ."""
-    environment, book = read_rows(sweep.home() / "claims.json")
+    environment, stored = read_run(sweep.home() / "claims.json")
     if options.file:
-        other, yours = read_rows(Path(options.file))
+        other, found = read_run(Path(options.file))
     else:
         seeds, where = seed_range(environment["seeds"]), runs.device()
         print(f"Running the claims of the book on its seeds, {environment['seeds']}.", flush=True)
-        yours = {row.id: row for row in evaluated(registry(), seeds, where)}
+        found = evaluated(registry(), seeds, where)
         other = stamp.environment(where) | {"seeds": environment["seeds"]}
         print()
     for name, value in environment.items():
         if other.get(name) != value and name != "date":
             print(f"{name}: {value} in the book, {other.get(name)} here")
+    book, yours = ({row.id: row for row in each} for each in (stored, found))
     rows, differing = compare(book, yours)
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:

@@ -11,6 +11,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from attnflow import runs
+
 
 def write(path: Path, content: Callable[[BinaryIO], object]) -> None:
     """Write a file at ``path`` whole or not at all. content: writes into an open binary file."""
@@ -30,6 +32,16 @@ def write_json(path: Path, value: object) -> None:
     """Write a ``value`` at ``path`` as strict JSON: numbers that are not finite are refused."""
     text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     write(path, lambda file: file.write(text.encode()))
+
+
+def read_json(path: Path) -> object:
+    """The value stored at ``path`` as strict JSON. Raises WrongUse where there is no file, and for NaN and Infinity."""
+    runs.check("file", str(path), "a JSON file that exists", Path(path).is_file())
+
+    def refuse(word):
+        raise runs.WrongUse(f"{path}: {word} is no number of JSON; it has to be a text, 'inf', '-inf' or 'nan'")
+
+    return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=refuse)
 
 
 def write_arrays(path: Path, arrays: dict) -> None:

@@ -147,33 +147,13 @@ def family(times, values, colours, labels, known=()):
     ]
 
 
-def sheet(*specs, **size):
-    """Panels side by side, each written as a dict. Returns (figure, panels).
-
-    specs: for each panel ``lines`` and the options of :func:`panel`, and ``also``, what else is drawn after these: (method of
-    the axes, arguments, options) each, in this order; size: of :func:`figure`.
-    """
-    drawn, panels = figure(len(specs), squeeze=False, **size)
-    for axes, spec in zip(panels[0], specs, strict=True):
-        panel(axes, spec.get("lines", ()), **{name: spec[name] for name in spec if name not in ("lines", "also")})
-        for method, arguments, options in spec.get("also", ()):
-            getattr(axes, method)(*arguments, **options)
-    return drawn, panels[0]
-
-
-def legend(place="center left", at=None, **look):
-    """A legend for the ``also`` of :func:`sheet`, by default beside the panel. place, at: where it stands; look: its options."""
-    return "legend", (), {"loc": place, "bbox_to_anchor": (1, 0.5) if place == "center left" else at} | look
-
-
-def loglog(places, rows, **settings):
-    """A panel for :func:`sheet` with two logarithmic axes, labelled at ``places``.
+def loglog(axes, places, rows, **settings):
+    """A ``panel`` with two logarithmic axes, on ``axes``, labelled at ``places``.
 
     rows: of (values, colour, label, ...), measured at the places, as the lines of :func:`panel` go on; settings: more of the
-    panel. Returns a dict.
+    panel.
     """
-    lines = [(places, *row) for row in rows]
-    return {"lines": lines, "xscale": "log", "yscale": "log", "places": places} | settings
+    panel(axes, [(places, *row) for row in rows], places=places, xscale="log", yscale="log", **settings)
 
 
 def power_law(places, anchor, power):

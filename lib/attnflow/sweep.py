@@ -170,7 +170,7 @@ def kept(name: str) -> tuple[dict, dict]:
     path = next(iter(sorted(home().glob(f"*/{name}.npz"))), None)
     arrays = files.read_arrays(path) if path else None
     runs.check("name", name, f"that of a sweep stored in {home()}", arrays is not None)
-    return arrays, json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    return arrays, files.read_json(path.with_suffix(".json"))
 
 
 def recomputed(sweep: Sweep, cells: int = 3, device: object = "cpu") -> dict[int, float]:
@@ -195,7 +195,7 @@ def _apart(stored, fresh):
     finite = np.isfinite(stored)
     if stored.shape != fresh.shape or (finite != np.isfinite(fresh)).any():
         return np.inf
-    gap = np.abs(stored - fresh)[finite]
+    gap = np.abs(stored[finite] - fresh[finite])
     return float(gap.max(initial=0.0) / max(np.abs(stored[finite]).max(initial=0.0), 1e-300))
 
 
@@ -209,7 +209,7 @@ def adopt(sweep: Sweep, device: object = "cpu") -> dict[int, float]:
     allowed = f"at most {TOLERANCE:.0e}; otherwise: attnflow sweep {sweep.name} --keep"
     runs.check(f"difference of cells of {sweep.name}", found, allowed, all(gap <= TOLERANCE for gap in found.values()))
     path = next(iter(sorted(home().glob(f"*/{sweep.name}.npz"))))
-    provenance = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    provenance = files.read_json(path.with_suffix(".json"))
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     row = {
         "from": provenance["code"],

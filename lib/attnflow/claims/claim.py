@@ -24,7 +24,7 @@ class Trial:
     number a seed (of nothing -> one number, where there is no experiment); holds: a Criterion; predict: a number, or a
     function of the record (None where there is no experiment); quota: ``"all"`` seeds, or (k, of) as the least share;
     undefined: the number that a reading of NaN counts as; left at NaN, it neither makes a claim hold nor a control fail;
-    kind: one of ``KINDS``, of which an observation predicts nothing.
+    kind: one of ``KINDS``; where none is given, a prediction where a number is predicted and an observation where none is.
     """
 
     experiment: Experiment | None
@@ -33,13 +33,15 @@ class Trial:
     predict: float | Callable | None = None
     quota: str | tuple[int, int] = "all"
     undefined: float = float("nan")
-    kind: str = "observation"
+    kind: str = ""
 
     def __post_init__(self):
         known = isinstance(self.experiment, (Experiment, type(None)))
         runs.check("experiment", self.experiment, "an Experiment, or None for algebra", known)
         runs.check("read", self.read, "a function of the record", callable(self.read))
         runs.check("holds", self.holds, "a criterion such as Near(rel=0.1)", isinstance(self.holds, Criterion))
+        if not self.kind:
+            object.__setattr__(self, "kind", "observation" if self.predict is None else "prediction")
         runs.choice("kind", self.kind, KINDS)
         if self.holds.predicts:
             runs.check(

@@ -3,9 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
 import numpy as np
 
+from attnflow import files
 from attnflow.claims.claim import Claim
 from attnflow.claims.criteria import extent, show
 
@@ -86,6 +88,8 @@ class Row:
         """The view of a chapter's table: claim, predicted, measured, criterion, control."""
         if not self.testable:
             return [self.title, "", "", self.state, ""]
+        if self.error:
+            return [self.title, "", "", f"**could not be run**: {self.error}", ""]
         holds, fails = "holds" if self.holds else "**violated**", "fails" if self.control_fails else "**does not fail**"
         control = f"{self.control}: {self.control_shown}, {fails}"
         return [self.title, self.forecast, self.shown, f"{self.criterion}: {holds}", control]
@@ -109,6 +113,8 @@ class Row:
         """The view of a comparison with the same row of an ``other`` run: id, both ranges, their difference, the verdict."""
         if other is None:
             return (self.id, self.shown or "–", "–", "–", "MISSING in your run")
+        if other.error:
+            return (self.id, self.shown or "–", "–", "–", f"DIFFERS: could not be run: {other.error}")
         same = (self.holds, self.control_fails) == (other.holds, other.control_fails)
         told = "same" if same else f"DIFFERS: {other.verdict}, its control {other.control_verdict}"
         gap = f"{difference(self.measured, other.measured):.0e}"
@@ -141,6 +147,12 @@ def _read(value):
     if isinstance(value, list):
         return tuple(_read(each) for each in value)
     return float(value) if isinstance(value, str) else value
+
+
+def read_run(path: Path) -> tuple[dict, list[Row]]:
+    """Environment and rows of a run that ``claims --json`` stored at ``path``. Raises WrongUse where it is no such file."""
+    stored = files.read_json(path)
+    return stored["environment"], [Row.from_json(one) for one in stored["claims"]]
 
 
 def difference(book: Sequence[float], yours: Sequence[float]) -> float:

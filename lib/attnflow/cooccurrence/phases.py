@@ -1,12 +1,13 @@
 """The two phases of chapter 2: where the first one ends, what moves in which, and the reduced flow that predicts it."""
 
 from functools import partial
+from operator import itemgetter
 
 import numpy as np
 import torch
 
 from attnflow import curves, flow, runs
-from attnflow.claims import Above, Below, Control, Exactly, Near, Trial, kinds
+from attnflow.claims import Above, Below, Control, Exactly, Near, Trial
 from attnflow.cooccurrence import model
 from attnflow.cooccurrence.reduced import Reduced
 from attnflow.cooccurrence.setting import BROKEN, DERIVED, UPWARDS, base, claim, problem
@@ -70,9 +71,8 @@ def fall(run: dict, high: float = 1e-2, low: float = 1e-4) -> runs.Stack:
 
 def early_fall(run: dict) -> runs.Stack:
     """The same slope in Phase 1 of a ``run``, from tau = 1 to tau_1: (S,)."""
-    return (run["loss_1"] / curves.at(run["tau"], run["loss"], torch.ones_like(run["tau_1"]))).log() / run[
-        "tau_1"
-    ].log()
+    first = curves.at(run["tau"], run["loss"], torch.ones_like(run["tau_1"]))
+    return (run["loss_1"] / first).log() / run["tau_1"].log()
 
 
 def ode_gap(run: dict, until: float = 100.0) -> runs.Stack:
@@ -116,7 +116,7 @@ CLAIMS = (
         "Phase 1 ends when the reduced flow says so",
         r"$\tau_\star = |\omega(0)|^2t_\star$, where the mean margins of all classes stay positive; "
         r"with $\sigma_0 = 0.01/\sqrt{Lk}$.",
-        Trial(early, kinds.largest("tau_1"), Near(rel=0.06), predict=partial(landmark, name="tau"), kind="prediction"),
+        Trial(early, itemgetter("tau_1"), Near(rel=0.06), predict=partial(landmark, name="tau")),
         UNEQUAL,
         provenance=f"{DERIVED}; that a time of order $1/|\\omega|^2$ exists is the paper's Theorem 3.1",
     ),
@@ -124,9 +124,7 @@ CLAIMS = (
         "boundary-loss",
         "The loss is still large at the end of Phase 1",
         r"$\mathcal L(t_\star)$ is the number of the reduced flow, of order one.",
-        Trial(
-            early, kinds.largest("loss_1"), Near(rel=0.03), predict=partial(landmark, name="loss"), kind="prediction"
-        ),
+        Trial(early, itemgetter("loss_1"), Near(rel=0.03), predict=partial(landmark, name="loss")),
         UNEQUAL,
         provenance=f"{DERIVED}; that it is of order one is the paper's Theorem 3.1",
     ),
@@ -134,7 +132,7 @@ CLAIMS = (
         "early-rise",
         "Single words are misjudged first",
         r"The losses of $I_2$ and $I_3$ both rise by more than 0.03 above their start before $t_\star$.",
-        Trial(early, rise, Above(0.03), predict=second_loss_rise, kind="prediction"),
+        Trial(early, rise, Above(0.03), predict=second_loss_rise),
         UNEQUAL,
         provenance="paper, Lemmas 4.1 and 4.2; the number derived here",
     ),
@@ -159,7 +157,7 @@ CLAIMS = (
         "score-signs",
         "Where the attention scores go",
         r"In Phase 2 $\Phi_{12}, \Phi_{21}$ rise and $\Phi_{13}, \Phi_{23}$ fall, $\Phi = W_QW_K^\top$, between all records.",
-        Trial(base, partial(increments, name="watched", directions=UPWARDS), Exactly(), predict=1.0, kind="prediction"),
+        Trial(base, partial(increments, name="watched", directions=UPWARDS), Exactly(), predict=1.0),
         Control("labels that ask for one word alone", experiment=BROKEN["label"]),
         provenance="paper, Theorem 3.2",
     ),
@@ -167,9 +165,7 @@ CLAIMS = (
         "value-signs",
         "Where the value Gram matrix goes",
         r"In Phase 2 entry (1,2) of $W_VW_V^\top$ rises and entries (1,3), (2,3) fall between all records.",
-        Trial(
-            base, partial(increments, name="gram", directions=UPWARDS[1:]), Exactly(), predict=1.0, kind="prediction"
-        ),
+        Trial(base, partial(increments, name="gram", directions=UPWARDS[1:]), Exactly(), predict=1.0),
         Control("labels that ask for one word alone", experiment=BROKEN["label"], quota=(8, 10)),
         provenance="paper, Theorem 3.2",
     ),
@@ -185,7 +181,7 @@ CLAIMS = (
         "loss-rate",
         "The loss falls like 1/t",
         r"From $\mathcal L = 10^{-2}$ to $10^{-4}$ the slope $d\log\mathcal L/d\log t$ is close to $-1$.",
-        Trial(base, fall, Near(abs=0.2), predict=-1.0, kind="prediction"),
+        Trial(base, fall, Near(abs=0.2), predict=-1.0),
         Control("the same slope in Phase 1", read=early_fall),
         provenance="paper, Theorem F.8",
     ),
@@ -193,7 +189,7 @@ CLAIMS = (
         "test-accuracy",
         "It generalises",
         "Fresh samples with random words from the whole vocabulary are classified right in more than 95 %.",
-        Trial(base, kinds.largest("accuracy"), Above(0.95)),
+        Trial(base, itemgetter("accuracy"), Above(0.95)),
         Control("no common word, so no bias", experiment=BROKEN["no common"]),
         provenance="paper, Theorem 3.3; the number chosen here",
     ),

@@ -10,19 +10,19 @@ INIT = {"lecun": "LeCun", "ntk": "NTK"}
 SCALING = {0.5: ("orange", r"$\tau_0 = k^{-1/2}$"), 1.0: ("blue", r"$\tau_0 = k^{-1}$")}
 WIDTH, LOSS = "width $k$", r"$\mathcal{L}_t/\mathcal{L}_0$"
 MARKED = {"marker": "o", "ms": 3}
+BESIDE = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "fontsize": 8}
 
 
-def steps_panel(lines, title="", **settings):
-    """A panel over steps with a logarithmic axis of values. lines: as of ``plot.panel``; title, settings: of the panel.
-
-    Returns a dict for ``plot.sheet``.
-    """
-    return {"lines": lines, "title": title, "xlabel": "step", "yscale": "log"} | settings
+def over_steps(axes, lines, title="", legend=None, **settings):
+    """A panel over steps with a logarithmic axis of values, on ``axes``. lines, legend, settings: of ``plot.panel``; title."""
+    plot.panel(axes, lines, legend, **{"title": title, "xlabel": "step", "yscale": "log"} | settings)
 
 
 def widths_figure(widths, rows, label):
     """One panel over ``widths`` with points. rows: as of ``plot.loglog``; label: of the vertical axis. Returns a figure."""
-    return plot.sheet(plot.loglog(widths, rows, look=MARKED, xlabel=WIDTH, ylabel=label, also=[plot.legend()]))[0]
+    figure, axes = plot.figure()
+    plot.loglog(axes, widths, rows, look=MARKED, legend=BESIDE, xlabel=WIDTH, ylabel=label)
+    return figure
 
 
 def encoder_picture():
@@ -63,12 +63,13 @@ def drift_figure(claim, plain, hidden, rated):
         (hidden["neuron"], "blue", "neuron, $W_H$ trained"),
         (rated["neuron, plain"], "orange", "neuron, rates ignored", *level, "order 0"),
     ]
-    return plot.sheet(
-        plot.loglog(steps, kept, title="laws that hold", also=[plot.legend("upper left")], **look)
-        | {"ylabel": "drift of the balance"},
-        plot.loglog(steps, broken, title="one assumption broken", also=[plot.legend("center right")], **look),
-        sharey=True,
-    )[0]
+    figure, (first, second) = plot.figure(2, sharey=True)
+    plot.loglog(first, steps, kept, legend={"loc": "upper left", "fontsize": 8}, title="laws that hold", **look)
+    plot.loglog(
+        second, steps, broken, legend={"loc": "center right", "fontsize": 8}, title="one assumption broken", **look
+    )
+    first.set_ylabel("drift of the balance")
+    return figure
 
 
 def proof_figure(claim, record):
@@ -83,14 +84,11 @@ def proof_figure(claim, record):
     left = [(steps[1:], record[name][1:], colour, label) for (name, label), colour in sides]
     left[-1] += (ends, edge)
     right = [(steps, record["sigma"] / record["alpha"], "blue", "runs", ends, kept, "what the proof keeps")]
-    return plot.sheet(
-        steps_panel(
-            left, "left over right side", ylim=(1e-6, 3), also=[plot.legend("lower left", ncols=2, fontsize=7)]
-        ),
-        steps_panel(
-            right, r"$\sigma_{\min}(\Psi_t)/\alpha$", ylim=(0, 1.6), yscale="linear", also=[plot.legend("upper right")]
-        ),
-    )[0]
+    figure, (first, second) = plot.figure(2)
+    over_steps(first, left, "left over right side", {"loc": "lower left", "ncols": 2}, ylim=(1e-6, 3))
+    title, legend = r"$\sigma_{\min}(\Psi_t)/\alpha$", {"loc": "upper right", "fontsize": 8}
+    over_steps(second, right, title, legend, ylim=(0, 1.6), yscale="linear")
+    return figure
 
 
 def by_setting(records, curves, counted, label, size, **settings):
@@ -99,16 +97,15 @@ def by_setting(records, curves, counted, label, size, **settings):
     records: (init, scaling) -> record; curves: name -> (colour, label); counted: (init, scaling) -> name -> exponent; label: of
     the vertical axis; size: of writing, of titles and of widths; settings: of all panels. Returns (figure, panels).
     """
-    specs = []
-    for (init, scaling), record in records.items():
+    figure, panels = plot.figure(len(records), sharey=True)
+    for axes, ((init, scaling), record) in zip(panels, records.items(), strict=True):
         ends = {name: (record[name][-1].log().mean().exp(), counted(init, scaling)[name]) for name in curves}
         rows = [(record[name], *look, *plot.power_law(record["widths"], *ends[name])) for name, look in curves.items()]
-        also = [
-            ("set_title", (f"{INIT[init]}, {SCALING[scaling][1]}",), {"fontsize": size[0]}),
-            ("tick_params", (), {"axis": "x", "labelsize": size[1]}),
-        ]
-        specs.append(plot.loglog(record["widths"], rows, also=also, xlabel=WIDTH, **settings))
-    return plot.sheet(specs[0] | {"ylabel": label}, *specs[1:], sharey=True)
+        plot.loglog(axes, record["widths"], rows, xlabel=WIDTH, **settings)
+        axes.set_title(f"{INIT[init]}, {SCALING[scaling][1]}", fontsize=size[0])
+        axes.tick_params(axis="x", labelsize=size[1])
+    panels[0].set_ylabel(label)
+    return figure, panels
 
 
 def conditions_figure(records):
@@ -146,28 +143,17 @@ def exponent_figure():
     """Exponent of the sufficient width in the number of samples, over scalings, with the best radius dotted."""
     grid, blue, red = np.linspace(0.26, 1.25, 100), plot.COLOURS["blue"], plot.COLOURS["red"]
     best, least = [float(bounds.best_radius("lecun", s)[1]) for s in grid], float(bounds.least_scaling("ntk"))
-    also = []
+    figure, axes = plot.figure(height=2.7)
     for init, colour, label in (("lecun", blue, "LeCun, He"), ("ntk", red, "NTK")):
         needed = np.array([float(bounds.required(init, scaling)) for scaling in grid])
-        also += [
-            ("fill_between", (grid, needed, 9), {"color": colour, "alpha": 0.15, "lw": 0}),
-            ("plot", (grid, needed), {"color": colour, "lw": 1.4, "label": f"{label}: proof covers what is above"}),
-        ]
-    also += [
-        ("plot", (grid, best), {"color": blue, "lw": 1, "ls": ":", "label": "LeCun, best radius"}),
-        ("axvline", (least,), {"color": red, "lw": 0.8, "ls": ":"}),
-        ("text", (least - 0.01, 0.4, "NTK: never to the left"), {"ha": "right", "color": red, "fontsize": 8}),
-        plot.legend("upper right"),
-    ]
-    return plot.sheet(
-        {
-            "also": also,
-            "xlabel": r"scaling $s$ in $\tau_0 = k^{-s}$",
-            "ylabel": r"exponent $e$ in $k \sim n^e$",
-            "ylim": (0, 9),
-        },
-        height=2.7,
-    )[0]
+        axes.fill_between(grid, needed, 9, color=colour, alpha=0.15, lw=0)
+        axes.plot(grid, needed, color=colour, lw=1.4, label=f"{label}: proof covers what is above")
+    axes.plot(grid, best, color=blue, lw=1, ls=":", label="LeCun, best radius")
+    axes.axvline(least, color=red, lw=0.8, ls=":")
+    axes.text(least - 0.01, 0.4, "NTK: never to the left", ha="right", color=red, fontsize=8)
+    axes.set(xlabel=r"scaling $s$ in $\tau_0 = k^{-s}$", ylabel=r"exponent $e$ in $k \sim n^e$", ylim=(0, 9))
+    axes.legend(loc="upper right")
+    return figure
 
 
 def rate_figure(wide, field):
@@ -175,17 +161,16 @@ def rate_figure(wide, field):
 
     wide, field: records of wide NTK runs and of runs with the mean-field output.
     """
-    specs = []
-    for record, title in ((wide, "NTK output, wide"), (field, "mean-field output")):
+    figure, panels = plot.figure(2, sharey=True)
+    for axes, record, title in zip(panels, (wide, field), ("NTK output, wide", "mean-field output"), strict=True):
         steps, known, bound = record["steps"], rates.forecast(record), torch.exp(theorem.log_bound(record)).amax(dim=1)
         line = (steps, record["loss"] / record["loss"][0], "blue", "runs", steps, known[:, 0], "forecast of $K_0$")
-        also = [
-            ("plot", (steps, known[:, 1:]), {"color": "#222222", "ls": (0, (4, 2)), "lw": 1}),
-            ("fill_between", (steps, bound, 3), {"color": plot.PHASES[1], "lw": 0, "label": "excluded by the theorem"}),
-        ]
-        specs.append(steps_panel([line], title, ylim=(1e-16, 3), also=also))
-    specs[1]["also"] += [plot.legend("lower right", (1, 0.1))]
-    return plot.sheet(specs[0] | {"ylabel": LOSS}, specs[1], sharey=True)[0]
+        over_steps(axes, [line], title, ylim=(1e-16, 3))
+        axes.plot(steps, known[:, 1:], color="#222222", ls=(0, (4, 2)), lw=1)
+        axes.fill_between(steps, bound, 3, color=plot.PHASES[1], lw=0, label="excluded by the theorem")
+    panels[0].set_ylabel(LOSS)
+    panels[1].legend(loc="lower right", bbox_to_anchor=(1, 0.1))
+    return figure
 
 
 def edge_figure(claim, records):
@@ -195,7 +180,9 @@ def edge_figure(claim, records):
         for (unit, record), colour in zip(records.items(), ("blue", "green", "red"), strict=True)
     ]
     lines[-1] += [0, 60], 2 * [claim["edge"].trial.holds.edge]
-    return plot.sheet(steps_panel(lines, ylim=(1e-8, 1e6), xlim=(0, 60), ylabel=LOSS, also=[plot.legend()]))[0]
+    figure, axes = plot.figure()
+    over_steps(axes, lines, legend=BESIDE, ylim=(1e-8, 1e6), xlim=(0, 60), ylabel=LOSS)
+    return figure
 
 
 def entropy_figure(record):
@@ -215,17 +202,21 @@ def kernel_figure(claim, half, one):
 
     claim: name -> Claim; half, one: records at $\tau_0 = k^{-1/2}$ and $k^{-1}$.
     """
-    specs = []
-    for name, title, law, record in (
-        ("error", "closed form of uniform attention", "limit-kernel", one),
-        ("conditional", "closed form given the attention", "conditional-kernel", half),
+    figure, panels = plot.figure(2, sharey=True)
+    for axes, (name, title, law, record) in zip(
+        panels,
+        (
+            ("error", "closed form of uniform attention", "limit-kernel", one),
+            ("conditional", "closed form given the attention", "conditional-kernel", half),
+        ),
+        strict=True,
     ):
         line = plot.power_law(record["widths"], record[name][-1].median(), plot.predicted(claim[law]))
         rows = [(half[name], *SCALING[0.5]), (one[name], *SCALING[1.0], *line, r"$k^{-1/2}$")]
-        specs.append(
-            plot.loglog(record["widths"], rows, look=MARKED, title=title, xlabel=WIDTH, also=[plot.legend("best")])
-        )
-    return plot.sheet(specs[0] | {"ylabel": "relative distance"}, specs[1], sharey=True)[0]
+        look = {"look": MARKED, "legend": {"fontsize": 8}, "title": title, "xlabel": WIDTH}
+        plot.loglog(axes, record["widths"], rows, **look)
+    panels[0].set_ylabel("relative distance")
+    return figure
 
 
 def pairs_figure(records):

@@ -7,7 +7,7 @@ import numpy as np
 
 from attnflow import plot
 from attnflow.encoder import lazy, theorem, theory
-from attnflow.encoder.figures import LOSS, SCALING, steps_panel
+from attnflow.encoder.figures import BESIDE, LOSS, SCALING
 
 WORDS = "where a sufficient condition $n^2$ could\nbegin, if its constant were one"
 # Where the phases are called what, at the right edge of their panel: name -> (scaling, colour).
@@ -24,28 +24,16 @@ def threshold_figure(claim, arrays, table, level=1e-2):
     counts, places = np.meshgrid(samples, widths, indexing="ij")
     done = np.nanmedian(arrays["left"], axis=-1) <= level
     enough = np.minimum(samples ** plot.predicted(claim["exponent-one"]), 1e3)
-    also = [
-        (
-            "scatter",
-            (counts[done], places[done]),
-            {"color": plot.COLOURS["blue"], "label": "interpolates", "zorder": 3},
-        ),
-        (
-            "scatter",
-            (counts[~done], places[~done]),
-            {"facecolor": "none", "edgecolor": plot.COLOURS["red"], "label": "does not"},
-        ),
-        (
-            "plot",
-            (samples, samples / (3 * theorem.D + 1)),
-            {"color": "#777777", "lw": 1, "ls": ":", "label": "one parameter a sample"},
-        ),
-        ("fill_between", (samples, enough, 1e3), {"color": plot.PHASES[1], "lw": 0, "zorder": 0}),
-        ("text", (8.3, 700, WORDS), {"fontsize": 8, "va": "top"}),
-        plot.legend(),
-    ]
-    axes = plot.loglog(samples, [], xlabel="samples $n$", ylabel="width $k$", ylim=(0.25, 1e3))
-    return plot.sheet(axes | {"also": also}, height=2.8)[0]
+    figure, axes = plot.figure(height=2.8)
+    axes.set(xlabel="samples $n$", ylabel="width $k$", ylim=(0.25, 1e3), xscale="log", yscale="log")
+    plot.ticks(axes.xaxis, samples)
+    axes.scatter(counts[done], places[done], color=plot.COLOURS["blue"], label="interpolates", zorder=3)
+    axes.scatter(counts[~done], places[~done], facecolor="none", edgecolor=plot.COLOURS["red"], label="does not")
+    axes.plot(samples, samples / (3 * theorem.D + 1), color="#777777", lw=1, ls=":", label="one parameter a sample")
+    axes.fill_between(samples, enough, 1e3, color=plot.PHASES[1], lw=0, zorder=0)
+    axes.text(8.3, 700, WORDS, fontsize=8, va="top")
+    axes.legend(**BESIDE)
+    return figure
 
 
 def phase_figure(arrays, table):
@@ -84,15 +72,16 @@ def synthetic_figure(arrays, table):
     arrays, table: of the sweep.
     """
     titles = (f"loss, {LOSS}", "movement of the weights", "change of the kernel")
-    specs = [steps_panel([], title, xlabel="epoch", also=[]) for title in titles]
-    for spec, name in zip(specs, ("loss", "moved", "kernel"), strict=True):
+    figure, panels = plot.figure(3, width=8.4, height=2.7)
+    for axes, name, title in zip(panels, ("loss", "moved", "kernel"), titles, strict=True):
         values = np.maximum(np.median(arrays[name], axis=-1), 1e-12)
         epochs = np.linspace(0, arrays["epochs"].max(), values.shape[2])
         for i, j, width, colour, label in cells(table):
             look = {"color": plot.COLOURS[colour], "alpha": (0.35, 0.65, 1.0)[i], "lw": 1.1}
-            spec["also"] += [("plot", (epochs[1:], values[i, j, 1:]), look | {"label": f"{label}, $k = {width}$"})]
-    specs[2]["also"] += [plot.legend(fontsize=6.5)]
-    return plot.sheet(*specs, width=8.4, height=2.7)[0]
+            axes.plot(epochs[1:], values[i, j, 1:], label=f"{label}, $k = {width}$", **look)
+        axes.set(yscale="log", xlabel="epoch", title=title)
+    panels[2].legend(**BESIDE | {"fontsize": 6.5})
+    return figure
 
 
 def vision_figure(arrays, table):
@@ -100,11 +89,13 @@ def vision_figure(arrays, table):
 
     arrays, table: of the sweep.
     """
-    specs = [steps_panel([], title, also=[]) for title in ("training loss", "entropy deficit of the attention")]
+    figure, panels = plot.figure(2)
     for i, j, width, colour, label in cells(table):
         look = {"color": plot.COLOURS[colour], "ls": "-" if i else ":", "lw": 1.1}
         look["label"] = [f"{label}, width {width}", *["_"] * (arrays["loss"].shape[-1] - 1)]
-        for spec, name in zip(specs, ("loss", "deficit"), strict=True):
-            spec["also"] += [("plot", (arrays["steps"][i, j], arrays[name][i, j]), look)]
-    specs[1]["also"] += [plot.legend("lower right", fontsize=7)]
-    return plot.sheet(specs[0] | {"yscale": "linear"}, specs[1])[0]
+        for axes, name in zip(panels, ("loss", "deficit"), strict=True):
+            axes.plot(arrays["steps"][i, j], arrays[name][i, j], **look)
+    panels[0].set(xlabel="step", title="training loss")
+    panels[1].set(xlabel="step", title="entropy deficit of the attention", yscale="log")
+    panels[1].legend(loc="lower right", fontsize=7)
+    return figure

@@ -131,7 +131,6 @@ CLAIMS = (
             kinds.slope("B"),
             Near(abs=0.35),
             predict=float(bounds.width_exponents("ntk", 0.5)["B"]),
-            kind="prediction",
         ),
         Control(r"$\tau_0 = k^{-1}$", experiment=at_one.but(init="ntk")),
     ),

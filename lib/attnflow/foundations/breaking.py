@@ -95,7 +95,7 @@ CLAIMS = (
         "decay",
         "Weight decay forgets every imbalance at one rate",
         r"Under weight decay $\lambda$ both balances shrink as $e^{-2\lambda t}$, whatever the loss does.",
-        Trial(decayed_balance, itemgetter("rate"), Near(abs=0.005), predict=1.0, kind="prediction"),
+        Trial(decayed_balance, itemgetter("rate"), Near(abs=0.005), predict=1.0),
         Control("decay on $W_Q$ alone", experiment=decayed_balance.but(only="W_Q")),
         cite=("kobayashi2024weight",),
     ),

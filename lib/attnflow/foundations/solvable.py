@@ -204,7 +204,7 @@ CLAIMS = (
         "separatrix",
         "The separatrix decides the side",
         r"Starts off the line $a + b = 0$ end at $u = y$ on their own side of it: the share that does is 1.",
-        Trial(portrait_run, itemgetter("share"), Exactly(), predict=1.0, kind="prediction"),
+        Trial(portrait_run, itemgetter("share"), Exactly(), predict=1.0),
         Control(r"descent with the step 1.2", experiment=portrait_run.but(method=flow.Descent(), step=1.2)),
         cite=("saxe2014exact",),
     ),

@@ -15,7 +15,8 @@ def tokens(generators: list, samples: int, length: int, d: int, common: bool = F
     for name, size in {"samples": samples, "length": length, "d": d}.items():
         runs.integer(name, size)
     drawn = runs.normal(generators, samples, length, d)
-    drawn[..., d - runs.choice("common", common, (False, True)) :] = 1.0
+    if runs.choice("common", common, (False, True)):
+        drawn[..., -1] = 1.0
     return drawn
 
 
