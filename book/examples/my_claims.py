@@ -34,5 +34,6 @@ linear = Experiment(checks.drift, {"problem": problem, "balances": balances})
 control = Control("with the softmax", experiment=linear.but(softmax=True))
 title = "Linear attention balances all four of its factors"
 statement = "Without a softmax their squared norms keep their differences."
+law = kinds.law(linear, "norms")
 claim = chapter_of("mine")
-CLAIMS = [claim("norms", title, statement, kinds.law(linear, "norms"), control)]
+CLAIMS = [claim("norms", title, statement, law, control)]
