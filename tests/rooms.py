@@ -61,13 +61,11 @@ def reduced(seeds, device, **settings):
 
 def transformer(seeds, device, **settings):
     """A vision Transformer on random tokens, with a readout that is not zero, so that every gradient counts."""
-    net, generators = (
-        vit.Transformer(tokens=4, size=3, width=6, heads=2, depth=2, classes=3, **settings),
-        runs.streams(seeds),
-    )
-    inputs = runs.normal(generators, 5, net.tokens, net.size).to(device)
-    labels = torch.stack([torch.randint(3, (5,), generator=one, device="cpu") for one in generators]).to(device)
-    state = runs.to(vit.init(generators, net) | {"read": runs.normal(generators, 6, 3)}, device)
+    net = vit.Transformer(tokens=4, size=3, width=6, heads=2, depth=2, classes=3, **settings)
+    data, weights = (runs.streams(seeds, name) for name in ("data", "weights"))
+    inputs = runs.normal(data, 5, net.tokens, net.size).to(device)
+    labels = torch.stack([torch.randint(3, (5,), generator=one, device="cpu") for one in data]).to(device)
+    state = runs.to(vit.init(weights, net) | {"read": runs.normal(weights, 6, 3)}, device)
     return net, inputs, labels, state
 
 

@@ -26,7 +26,9 @@ def product(seeds, device, width=2, broken=0.0):
 
 def decay(seeds, device):
     """theta' = -theta: what a method makes of it is known."""
-    return lambda state: (state["x"].square().sum(dim=1) / 2, state), {"x": runs.normal(runs.streams(seeds), 3)}
+    return lambda state: (state["x"].square().sum(dim=1) / 2, state), {
+        "x": runs.normal(runs.streams(seeds, "draws"), 3)
+    }
 
 
 def balances(state):

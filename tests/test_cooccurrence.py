@@ -11,12 +11,12 @@ from attnflow.cooccurrence.setting import drawn, train
 from attnflow.cooccurrence.task import Task
 
 SMALL = {"samples": 12, "length": 4, "width": 6, "neurons": 4, "scale": 1.0}
-TOKENS, LABELS = task.draw(runs.streams((0,)), Task(6, 3))
+TOKENS, LABELS = task.draw(runs.streams((0,), "draws"), Task(6, 3))
 
 
 def test_data_are_what_the_task_says():
     asked = Task(60, 5)
-    tokens, labels = task.draw(runs.streams((0, 1)), asked)
+    tokens, labels = task.draw(runs.streams((0, 1), "draws"), asked)
     bags = task.counts(tokens, asked.size)
     assert asked.counts == (30, 10, 10, 10) and asked.size == 163 and asked.slots == 160
     assert bool((bags[:, :, 2] == 1).all()) and bool((bags[:, :, 3:].sum(dim=1) == 1).all())
@@ -25,10 +25,10 @@ def test_data_are_what_the_task_says():
     assert bool(((tokens == 2).to(runs.DTYPE).mean(dim=(0, 1)) - 0.2).abs().max() < 0.12), (
         "the common word stands anywhere"
     )
-    fresh, signs = task.fresh(runs.streams((0,)), asked, 600)
+    fresh, signs = task.fresh(runs.streams((0,), "draws"), asked, 600)
     assert fresh.shape == (1, 600, 5) and int(fresh.max()) < 163 and signs.sum() == 0
     free = Task(12, 4, common=False)
-    assert free.random_words == (2, 3, 3, 4) and not (task.draw(runs.streams((0,)), free)[0] == 2).any()
+    assert free.random_words == (2, 3, 3, 4) and not (task.draw(runs.streams((0,), "draws"), free)[0] == 2).any()
 
 
 @pytest.mark.parametrize("samples, length", [(12, 3), (60, 3), (24, 5), (36, 5), (60, 5), (30, 7)])

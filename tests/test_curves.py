@@ -26,14 +26,15 @@ def number(values):
             lambda: curves.first_crossing(number([0.0, 2.0, 4.0]), number([[0, 0], [0.4, 0.1], [0.6, 1.1]]), 0.5),
             [3, 2.8],
         ),
-        (lambda: curves.last_crossing(number(TIMES), number(CURVES)), [0.5, NAN, NAN]),
-        (lambda: curves.last_crossing(number(TIMES[:2]), number([[1.0, -2.0, -3.0], [1.0, 2.0, 1.0]])), [NAN, 1, 0.75]),
+        (lambda: curves.last_crossing(number(TIMES), number(CURVES)), [0.5, 0, NAN]),
+        (lambda: curves.last_crossing(number(TIMES[:2]), number([[1.0, -2.0, -3.0], [1.0, 2.0, 1.0]])), [0, 1, 0.75]),
         (lambda: curves.at(number(TIMES), number(CURVES), number([1.5, 1.0, 0.5])), [2.5, 3, 1]),
         (lambda: curves.at(number(TIMES), number(CURVES)[..., None], number([0.0, 2.0, 2.0]))[:, 0], [-1, 5, -2]),
         (lambda: curves.final(number(CURVES)), [4, 5, -2]),
         (lambda: curves.final(number(CURVES)[..., None].expand(-1, -1, 2))[:, 1], [4, 5, -2]),
         (lambda: curves.least(number(CURVES)), [-1, 1, -2]),
         (lambda: curves.most(number(CURVES)), [4, 5, 3]),
+        (lambda: curves.most(number([[NAN, 1.0], [NAN, NAN]])), [NAN, 1]),
         (lambda: attention.entropy_deficit(number([[[0.5, 0.5], [1.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]]])), [0.5, 1]),
     ],
 )
@@ -46,7 +47,7 @@ def test_a_level_that_is_not_crossed_is_refused_and_the_slope_of_attention_is_th
         assert "crossed" in refusal(
             lambda level=level: curves.first_crossing(number([0.0, 1.0]), number([[0.0], [1.0]]), level)
         )
-    logits, force = (runs.normal(runs.streams([seed]), 3, 4) for seed in (0, 1))
+    logits, force = (runs.normal(runs.streams([seed], "draws"), 3, 4) for seed in (0, 1))
     weights = torch.softmax(logits.requires_grad_(), dim=-1)
     (wanted,) = torch.autograd.grad((weights * force).sum(), logits)
     assert torch.allclose(attention.softmax_slope(weights, force), wanted, atol=1e-15)

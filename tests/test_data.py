@@ -19,10 +19,10 @@ def test_patches_are_the_pixels_of_the_images():
 
 
 def test_subsets_are_fresh_and_their_parts_disjoint():
-    tokens, labels = data.subsets(runs.streams([0, 1]), 1000, 797)
+    tokens, labels = data.subsets(runs.streams([0, 1], "draws"), 1000, 797)
     assert tokens.shape == (2, 1797, 16, 4) and labels.shape == (2, 1797) and not torch.equal(labels[0], labels[1])
     assert labels[0].bincount().tolist() == labels[1].bincount().tolist()
-    assert torch.equal(data.subsets(runs.streams([1]), 1000, 797)[1][0], labels[1])
+    assert torch.equal(data.subsets(runs.streams([1], "draws"), 1000, 797)[1][0], labels[1])
 
 
 def test_absent_scikit_learn_is_one_clear_error(monkeypatch):
@@ -36,8 +36,8 @@ def test_absent_scikit_learn_is_one_clear_error(monkeypatch):
     "call, words",
     [
         (lambda: data.digits(patch=3), "must be one of 1, 2, 4"),
-        (lambda: data.subsets(runs.streams([0]), 1000, 1000), "at most 1797"),
-        (lambda: data.subsets(runs.streams([0]), 0), "count = 0"),
+        (lambda: data.subsets(runs.streams([0], "draws"), 1000, 1000), "at most 1797"),
+        (lambda: data.subsets(runs.streams([0], "draws"), 0), "count = 0"),
     ],
 )
 def test_bad_input_is_one_clear_error(call, words):

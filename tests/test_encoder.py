@@ -34,14 +34,14 @@ def test_symbols_agree_with_autograd(hidden):
 
 
 def test_descent_follows_the_flow():
-    """The reference is Heun with a small step: adaptive methods creep over the kinks of the ReLU."""
-    field, start = problem((0, 1, 2), "cpu", d=3, width=4, samples=3, length=3)
+    """The reference is Heun with a small step: adaptive methods creep over the kinks of the ReLU, which some runs meet."""
+    field, start = problem(range(32), "cpu", d=3, width=4, samples=3, length=3)
     exact = flow.integrate(field, start, step=1e-4, times=[0.25], method=flow.Heun()).state
     rows, steps = [], (0.004, 0.002, 0.001)
     for step in steps:
         end = flow.integrate(field, start, step=step, times=[0.25]).state
         rows.append({"error": sum((end[name] - exact[name]).square().sum(dim=(1, 2)) for name in end).sqrt()})
-    assert ((curves.order(steps, checks.stacked(rows)["error"]) - 1).abs() < 0.1).all()
+    assert abs(curves.order(steps, checks.stacked(rows)["error"]).median() - 1) < 0.02
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_required_widths(init, scaling, width, best):
 @pytest.mark.parametrize("init", model.INITS)
 def test_inequalities_hold_at_random_points_far_from_the_start(init):
     net, inputs, labels, start = drawn(range(20), "cpu", **SMALL | {"init": init, "width": 12, "scaling": 0.5})
-    found = bounds.along(model.init(runs.streams(range(50, 70)), net), start, inputs, labels, net)
+    found = bounds.along(model.init(runs.streams(range(50, 70), "draws"), net), start, inputs, labels, net)
     assert max(float(value.max()) for value in found.values()) < 1 + 1e-9
     assert bounds.smallest_singular(torch.ones(2, 5, 4, dtype=runs.DTYPE)).tolist() == [0.0, 0.0]
 
@@ -95,11 +95,11 @@ def test_counts_are_complete(options):
 
 
 def test_pairs_share_their_mean_and_digits_are_centred():
-    inputs, labels = task.pairs(runs.streams([0]), 6, 4, 5)
+    inputs, labels = task.pairs(runs.streams([0], "draws"), 6, 4, 5)
     means = inputs.mean(dim=2)
     assert torch.allclose(means[:, ::2], means[:, 1::2]) and not torch.allclose(inputs[:, 0], inputs[:, 1])
     assert labels.tolist() == [[1.0, -1.0] * 3]
-    inputs, labels = task.digits(runs.streams([0]), 40, std=0.5)
+    inputs, labels = task.digits(runs.streams([0], "draws"), 40, std=0.5)
     assert inputs.shape == (1, 40, 16, 4) and set(labels.flatten().tolist()) == {1.0, -1.0}
     assert float(inputs.square().mean()) == pytest.approx(0.25, rel=0.1)
 

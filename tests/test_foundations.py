@@ -11,11 +11,11 @@ from attnflow import curves, flow, runs, symbolic
 from attnflow.foundations import counting, model, solvable, task, theory
 from attnflow.foundations.model import Layer
 
-SEED = runs.streams([0])
+SEED = runs.streams([0], "draws")
 
 
 def test_attention_is_the_slow_double_loop():
-    layer, generators = Layer(), runs.streams([0])
+    layer, generators = Layer(), runs.streams([0], "draws")
     inputs, state = task.tokens(generators, 1, 3, layer.d), model.init(generators, layer)
     queries, keys = inputs[0, 0] @ state["W_Q"][0], inputs[0, 0] @ state["W_K"][0]
     slow = torch.stack([torch.stack([torch.exp(q @ k / layer.k**0.5) for k in keys]) for q in queries])
@@ -49,7 +49,7 @@ def test_arrival_time_is_the_integral(imbalance):
 
 
 def test_the_task_has_white_means_and_linear_labels():
-    inputs, targets, beta = task.mean_task(runs.streams([0, 1]), 16, 4, 3, target=2.0)
+    inputs, targets, beta = task.mean_task(runs.streams([0, 1], "draws"), 16, 4, 3, target=2.0)
     means = inputs.mean(dim=2)
     assert torch.allclose(means.mT @ means / 16, torch.eye(3, dtype=runs.DTYPE).expand(2, 3, 3), atol=1e-12)
     assert torch.allclose(targets[:, :, 1], 2 * means @ beta[:, :, None])

@@ -11,7 +11,7 @@ from attnflow.foundations import counting
 
 
 def normal(*shape, seed=0):
-    return runs.normal(runs.streams([seed]), *shape)
+    return runs.normal(runs.streams([seed], "draws"), *shape)
 
 
 LEFT, RIGHT, FORCE = normal(4, 3), normal(5, 3, seed=1), normal(4, 5, seed=2)

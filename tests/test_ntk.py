@@ -8,7 +8,7 @@ from attnflow import ntk, runs
 
 
 def drawn(*shape, seed=0):
-    return runs.normal(runs.streams([seed]), *shape)[0]
+    return runs.normal(runs.streams([seed], "draws"), *shape)[0]
 
 
 def test_arc_cosine_equals_an_average_over_neurons():

@@ -5,7 +5,7 @@ import torch
 from conftest import refusal
 from rooms import PROBLEMS
 
-from attnflow import checks, flow
+from attnflow import checks, flow, runs
 
 ROWS = [
     pytest.param(row, row.settings | options, id=" ".join([row.name, *map(str, options.values())]))
@@ -33,6 +33,26 @@ def test_a_stack_of_16_is_16_single_runs(row, settings):
     alone = [trained(row, settings, [seed]) for seed in range(40, 56)]
     for name, value in stack.items():
         assert (torch.cat([one[name] for one in alone]) - value).abs().max() <= 1e-9 * value.abs().max(), name
+
+
+@pytest.mark.parametrize("other", ["weights", "data"])
+@pytest.mark.parametrize(("row", "settings"), ROWS)
+def test_data_and_weights_never_see_each_others_stream(row, settings, other, monkeypatch):
+    """Every stream but that of the weights belongs to the data, which the loss at a given state tells apart bit for bit."""
+    streams = runs.streams
+
+    def changed(seeds, name, *more):
+        return streams(seeds, f"another {name}" if (name == "weights") == (other == "weights") else name, *more)
+
+    def problem():
+        return row.problem((3, 4), "cpu", **settings)
+
+    field, start = problem()
+    monkeypatch.setattr(runs, "streams", changed)
+    field_after, start_after = problem()
+    same_start = all(torch.equal(start_after[name], value) for name, value in start.items())
+    same_data = torch.equal(field(start)[0], field_after(start)[0])
+    assert (same_data, same_start) == (other == "weights", other == "data")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")

@@ -10,8 +10,8 @@ from attnflow import runs
 ONES = torch.ones(2, 3, dtype=runs.DTYPE)
 
 
-def drawn(seeds, *name, count=100):
-    return runs.normal(runs.streams(seeds, *name), count)
+def drawn(seeds, name="x", *more, count=100):
+    return runs.normal(runs.streams(seeds, name, *more), count)
 
 
 def test_a_seed_gives_the_same_numbers_in_any_stack():
@@ -19,7 +19,7 @@ def test_a_seed_gives_the_same_numbers_in_any_stack():
     assert torch.equal(alone[0], among[1]) and alone.dtype == runs.DTYPE and not torch.equal(among[0], among[2])
 
 
-@pytest.mark.parametrize("other", [("data",), ("weights", 64), ("weights", 65), ()])
+@pytest.mark.parametrize("other", [("data",), ("weights", 64), ("weights", 65)])
 def test_streams_of_different_names_are_independent(other):
     pairs = torch.stack([drawn(range(100), "weights").flatten(), drawn(range(100), *other).flatten()])
     assert pairs.shape == (2, 10_000) and abs(torch.corrcoef(pairs)[0, 1]) < 4 / np.sqrt(10_000)
@@ -29,8 +29,8 @@ def test_streams_of_different_names_are_independent(other):
 def test_replicas_are_independent_reproducible_and_begin_with_the_seed():
     grown = np.random.SeedSequence(8)
     grown.spawn(5)
-    found, again = drawn(runs.replicas((7, 8), 3), "x"), drawn(runs.replicas((7, grown), 3), "x")
-    assert torch.equal(found, again) and torch.equal(found[::3], drawn((7, 8), "x"))
+    found, again = drawn(runs.replicas((7, 8), 3)), drawn(runs.replicas((7, grown), 3))
+    assert torch.equal(found, again) and torch.equal(found[::3], drawn((7, 8)))
     assert len({tuple(row.tolist()) for row in found}) == 6
     assert torch.corrcoef(drawn(runs.replicas((7, 8), 3), count=10_000)).triu(1).abs().max() < 4 / np.sqrt(10_000)
 
@@ -67,10 +67,12 @@ def test_devices(monkeypatch):
         (lambda: runs.tensor("tokens", [1.0], (1,)), "tokens = [1.0]"),
         (lambda: runs.tensor("tokens", torch.zeros(2), (3,)), "shape (3)"),
         (lambda: runs.tensor("tokens", torch.tensor([torch.nan]), (1,)), "finite"),
-        (lambda: runs.streams([]), "at least one seed"),
-        (lambda: runs.streams([-1]), "seed = -1"),
-        (lambda: runs.streams(7), "seeds = 7"),
-        (lambda: runs.streams([7], -1), "an integer of at least 0"),
+        (lambda: runs.streams([], "data"), "at least one seed"),
+        (lambda: runs.streams([-1], "data"), "seed = -1"),
+        (lambda: runs.streams(7, "data"), "seeds = 7"),
+        (lambda: runs.streams([7], 64), "name = 64"),
+        (lambda: runs.streams([7], ""), "a word"),
+        (lambda: runs.streams([7], "weights", -1), "an integer of at least 0"),
         (lambda: runs.replicas([7], 0), "copies = 0"),
         (lambda: runs.normal(None, 2), "generators = None"),
         (lambda: runs.normal([7], 2), "generators = [7]"),

@@ -10,8 +10,8 @@ SHAPES = {"W_Q": (5, 3), "W_K": (5, 3), "W_V": (5, 3), "W_O": (3, 2)}
 
 def problem(seeds, device, softmax=False):
     """Field and start: 8 sequences of 4 tokens a seed, and random targets."""
-    draws = runs.streams(seeds)
-    tokens, targets = (runs.normal(draws, 8, 4, n).to(device) for n in (5, 2))
+    data, draws = (runs.streams(seeds, name) for name in ("data", "weights"))
+    tokens, targets = (runs.normal(data, 8, 4, n).to(device) for n in (5, 2))
     start = {one: runs.normal(draws, *SHAPES[one], std=0.4) for one in SHAPES}
 
     def loss(state):

@@ -88,7 +88,7 @@ def run_claims(options: argparse.Namespace) -> int:
         for claim in found:
             print(f"{claim.id:34} {claim.state:12} {claim.title}")
         return 0
-    print(f"{len(found)} claims on seeds {options.seeds}, {where}", flush=True)
+    print(f"{len(found)} claim{'s' * (len(found) != 1)} on seeds {options.seeds}, {where}", flush=True)
     rows = evaluated(found, seeds, where)
     wrong = [row.id for row in rows if not row.consistent]
     if path:

@@ -70,22 +70,23 @@ def first_crossing(times: torch.Tensor, values: torch.Tensor, level: float) -> S
 
 
 def last_crossing(times: torch.Tensor, values: torch.Tensor) -> Stack:
-    """The time from which a curve stays positive, linear between records; NaN where it never does or always did.
+    """The time from which a curve stays positive, linear between records.
 
-    times, values: (K, S), NaN rows at the end are ignored. Returns (S,).
+    The first time where it always was, NaN where it is not at the end. times, values: (K, S), NaN rows at the end are ignored.
+    Returns (S,).
     """
     runs.tensor("times", times.nan_to_num(), tuple(values.shape))
     seen = ~values.isnan()
     negative = (values <= 0) & seen
     place = torch.arange(len(values), device=values.device)[:, None]
     before = torch.where(negative, place, -1).amax(dim=0)
-    inside = (before >= 0) & (before + 1 < seen.sum(dim=0))
     low = before.clamp(0, len(values) - 2)
     column = torch.arange(values.shape[1], device=values.device)
     left, right = values[low, column], values[low + 1, column]
     share = -left / (right - left)
     found = times[low, column] + share * (times[low + 1, column] - times[low, column])
-    return torch.where(inside, found, torch.nan)
+    found = torch.where(before < 0, times[0], found)
+    return torch.where(before + 1 < seen.sum(dim=0), found, torch.nan)
 
 
 def at(times: torch.Tensor, values: torch.Tensor, when: Stack) -> torch.Tensor:
@@ -106,10 +107,11 @@ def final(values: torch.Tensor) -> torch.Tensor:
 
 
 def least(values: torch.Tensor) -> torch.Tensor:
-    """The smallest of the ``values`` over records that is not NaN: (K, ...) -> (...)."""
-    return values.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf).amin(dim=0)
+    """The smallest of the ``values`` over records that is not NaN, NaN where all are: (K, ...) -> (...)."""
+    found = values.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf).amin(dim=0)
+    return torch.where(values.isnan().all(dim=0), torch.nan, found)
 
 
 def most(values: torch.Tensor) -> torch.Tensor:
-    """The largest of the ``values`` over records that is not NaN: (K, ...) -> (...)."""
+    """The largest of the ``values`` over records that is not NaN, NaN where all are: (K, ...) -> (...)."""
     return -least(-values)

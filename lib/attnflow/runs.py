@@ -128,14 +128,16 @@ def replicas(seeds: tuple, copies: int) -> list:
     return [one for seed in _sequences(seeds) for one in (seed, *_child(seed).spawn(more))]
 
 
-def streams(seeds: tuple, *name: str | int) -> list:
-    """One CPU generator a seed: an independent stream of random numbers for each ``name``.
+def streams(seeds: tuple, name: str, *more: str | int) -> list:
+    """One CPU generator a seed: an independent stream of random numbers for each ``name``, such as "data" or "weights".
 
-    seeds: integers of at least 0, or what :func:`replicas` gives, one a run. name: words and whole numbers, such as
-    ``"weights", 64``; what is drawn from one name never depends on what is drawn from another. Returns a list of
+    seeds: integers of at least 0, or what :func:`replicas` gives, one a run; more: words and whole numbers that belong to the
+    name, such as a width. What is drawn from one name never depends on what is drawn from another. Returns a list of
     ``torch.Generator``.
     """
-    key = tuple(zlib.crc32(part.encode()) if isinstance(part, str) else integer("name", part, 0) for part in name)
+    check("name", name, "a word, such as 'data' or 'weights'", isinstance(name, str) and bool(name))
+    parts = (name, *more)
+    key = tuple(zlib.crc32(part.encode()) if isinstance(part, str) else integer("name", part, 0) for part in parts)
     found = [np.random.SeedSequence(one.entropy, spawn_key=one.spawn_key + key) for one in _sequences(seeds)]
     return [torch.Generator("cpu").manual_seed(int(one.generate_state(1, np.uint64)[0] >> 1)) for one in found]
 

@@ -193,7 +193,7 @@ def _apart(stored, fresh):
     """Largest difference of two arrays, over the largest stored entry; infinite where they are not finite alike."""
     stored, fresh = (np.asarray(each).astype(stored.dtype).astype(float) for each in (stored, fresh))
     finite = np.isfinite(stored)
-    if stored.shape != fresh.shape or (finite != np.isfinite(fresh)).any():
+    if stored.shape != fresh.shape or not np.array_equal(stored[~finite], fresh[~finite], equal_nan=True):
         return np.inf
     gap = np.abs(stored[finite] - fresh[finite])
     return float(gap.max(initial=0.0) / max(np.abs(stored[finite]).max(initial=0.0), 1e-300))

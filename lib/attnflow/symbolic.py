@@ -70,7 +70,7 @@ def agree(
     residuals); points: how many are drawn, from the stream of ``seed``. Returns a float.
     """
     runs.integer("points", points)
-    (generator,) = runs.streams([seed])
+    (generator,) = runs.streams([seed], "points")
     worst = 0.0
     for _ in range(points):
         point = draw(generator)

@@ -17,7 +17,7 @@ TABLE = ((12, 3), (60, 3), (24, 5), (36, 5), (60, 5), (120, 5), (48, 7))  # pair
 def dual_sums(samples: int, length: int, seed: int = 0) -> np.ndarray:
     """Class sums of the dual of one drawn data set with distinct words: (4,). samples: n; length: L; seed: of the data."""
     asked = task.Task(samples, length)
-    tokens, labels = task.draw(runs.streams([seed]), asked)
+    tokens, labels = task.draw(runs.streams([seed], "data"), asked)
     return dual.separate(task.counts(tokens, asked.size)[0], labels[0]).sums(asked.classes)
 
 

@@ -42,13 +42,13 @@ def drawn(
     stds: both given outright; law: of the weights; width k; neurons o; full: all four matrices and the signs, not their exact
     reduction; rates: learning rates by tensor, of which the signs' is 0 where none are given; data: the fields of ``Task``.
     Returns a dict: ``task``; ``tokens`` (S, n, L); ``labels`` (S, n); ``field`` and ``start``, for ``flow.integrate``;
-    ``speed``, the clock ``model.pace``; ``generators``, one a run, at what comes next; ``width``; ``inner``, $\sigma_0$.
+    ``speed``, the clock ``model.pace``; ``width``; ``inner``, $\sigma_0$.
     """
     asked, width, neurons = task.Task(**data), runs.integer("width", width), runs.integer("neurons", neurons)
     inner, outer = stds or (scale / math.sqrt(asked.length * width), readout / math.sqrt(neurons))
-    generators = runs.streams(seeds)
-    tokens, labels = (each.to(device) for each in task.draw(generators, asked))
-    start = runs.to(model.init(generators, asked.size, width, neurons, inner, outer, law), device)
+    tokens, labels = (each.to(device) for each in task.draw(runs.streams(seeds, "data"), asked))
+    weights = model.init(runs.streams(seeds, "weights"), asked.size, width, neurons, inner, outer, law)
+    start = runs.to(weights, device)
     rates = ({"signs": 0.0} if full else {}) if rates is None else rates
     field = model.field(tokens, labels, asked.size, neurons)
     return {
@@ -58,7 +58,6 @@ def drawn(
         "field": flow.at_rates(field, rates) if rates else field,
         "start": start if full else model.reduce(start),
         "speed": model.pace(tokens, asked.size, neurons),
-        "generators": generators,
         "width": width,
         "inner": inner,
     }
@@ -137,7 +136,7 @@ def train(
         | {name: found[name] for name in ("tokens", "labels")},
         "cpu",
     )
-    tokens, labels = task.fresh(found["generators"], found["task"], test)
+    tokens, labels = task.fresh(runs.streams(seeds, "test"), found["task"], test)
     right = labels * model.forward(runs.to(record.state, "cpu"), tokens) > 0
     classes, margins = found["task"].classes, seen["margins"]
     sums = class_means(torch.sigmoid(-margins), classes) * classes.bincount()

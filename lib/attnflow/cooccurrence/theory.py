@@ -119,6 +119,6 @@ def count(d: int = 4, k: int = 2, o: int = 2, length: int = 4, one_hot: bool = T
         ]
 
     signs = torch.tensor(([1.0, -1.0] * o)[:o], dtype=runs.DTYPE, device="cpu")
-    found = laws.count(partial(output, signs=signs), shapes, sample, *runs.streams([seed]))
+    found = laws.count(partial(output, signs=signs), shapes, sample, *runs.streams([seed], "points"))
     known = known_laws(d, k, o, one_hot)
     return found | {"known": known, "complete": found["laws"] == known}

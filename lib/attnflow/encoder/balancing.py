@@ -43,7 +43,7 @@ def most_laws(d=2, width=2, length=2, hidden=False, activation=torch.relu, seed=
     d, width, hidden: of the net; length: L; activation: in place of ReLU; seed: of the random points. Returns a number.
     """
     net = model.Encoder(d=d, width=width, hidden=hidden)
-    (generator,) = runs.streams([seed])
+    (generator,) = runs.streams([seed], "points")
     shapes = {name: value.shape[1:] for name, value in model.init([generator], net).items()}
 
     def output(weights, tokens):

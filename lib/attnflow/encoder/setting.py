@@ -18,8 +18,8 @@ def drawn(seeds, device, samples=12, length=4, data="gaussian", std=None, **sett
     logits of order one at scaling 1/2; settings: of the net. Raises WrongUse for other data.
     """
     net, draw = model.Encoder(**settings), task.TASKS[runs.choice("data", data, tuple(task.TASKS))]
-    inputs, labels = draw(runs.streams(seeds), samples, length, net.d, std=std or net.token_std)
-    state = model.init(runs.streams(seeds, net.width), net)
+    inputs, labels = draw(runs.streams(seeds, "data"), samples, length, net.d, std=std or net.token_std)
+    state = model.init(runs.streams(seeds, "weights", net.width), net)
     return net, inputs.to(device), labels.to(device), runs.to(state, device)
 
 
@@ -30,11 +30,6 @@ def problem(seeds, device, rates=None, **settings):
     """
     net, inputs, labels, start = drawn(seeds, device, **settings)
     return flow.at_rates(model.field(inputs, labels, net), rates or {}), start
-
-
-def replicas(seeds, copies):
-    """Each of the ``seeds`` followed by independent seeds of its own, ``copies`` in all: what a mean over draws needs."""
-    return [seed + 1_000_000 * copy for seed in seeds for copy in range(runs.integer("copies", copies))]
 
 
 def geometric(values):
@@ -50,7 +45,7 @@ def over_widths(seeds, device, measure, widths, copies=1, average=geometric, **s
     """
     rows = []
     for width in widths:
-        found = measure(*drawn(replicas(seeds, copies), device, width=width, **settings)).items()
+        found = measure(*drawn(runs.replicas(seeds, copies), device, width=width, **settings)).items()
         rows.append({name: average(value.unflatten(0, (-1, copies))) for name, value in found})
     return checks.stacked(rows) | {"widths": widths}
 

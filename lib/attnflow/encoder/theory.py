@@ -148,7 +148,7 @@ def deficit(variance, length, draws=20000):
     To leading order $\mathrm{variance}\,(1 - 1/L)/(2\log L)$. variance: array; length: L; draws: how many rows of logits.
     Returns an array of the shape of the variance. Raises WrongUse for a length below 2.
     """
-    normal = runs.normal(runs.streams([0]), draws, runs.integer("length", length, 2))
+    normal = runs.normal(runs.streams([0], "logits"), draws, runs.integer("length", length, 2))
     sizes = torch.as_tensor(np.asarray(variance, dtype=float), device="cpu").sqrt()
     return (
         attention.entropy_deficit(torch.softmax(sizes.reshape(-1, 1, 1) * normal, dim=2)).reshape(sizes.shape).numpy()

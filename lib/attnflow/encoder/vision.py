@@ -14,8 +14,8 @@ def vision(seeds, device, width=32, train=300, test=300, steps=200, step=0.2, ev
     test digits), ``accuracy`` (on the test digits), each (K, S), and ``steps`` (K,).
     """
     net = vit.Transformer(width=width, **settings)
-    tokens, labels = (each.to(device) for each in data.subsets(runs.streams(seeds), train, test))
-    state = runs.to(vit.init(runs.streams(seeds, width), net), device)
+    tokens, labels = (each.to(device) for each in data.subsets(runs.streams(seeds, "data"), train, test))
+    state = runs.to(vit.init(runs.streams(seeds, "weights", width), net), device)
     field, unseen = vit.field(tokens[:, :train], labels[:, :train], net), (tokens[:, train:], labels[:, train:])
     seen = torch.arange(0, steps + 1, every, dtype=runs.DTYPE, device="cpu")
 

@@ -31,10 +31,10 @@ def setting(
     Returns (layer, inputs, targets, state).
     """
     layer = model.Layer(**settings)
-    generators = runs.streams(seeds)
-    inputs = task.tokens(generators, samples, length, layer.d, common)
-    targets = task.teacher(generators, layer, inputs)
-    return layer, inputs.to(device), targets.to(device), runs.to(model.init(generators, layer, scale), device)
+    inputs = task.tokens(runs.streams(seeds, "data"), samples, length, layer.d, common)
+    targets = task.teacher(runs.streams(seeds, "teacher"), layer, inputs)
+    state = model.init(runs.streams(seeds, "weights"), layer, scale)
+    return layer, inputs.to(device), targets.to(device), runs.to(state, device)
 
 
 def problem(seeds: tuple, device: torch.device, **settings) -> tuple[flow.fields.Field, runs.State]:

@@ -32,7 +32,7 @@ class Case:
             self.output,
             self.shapes,
             sample=lambda generator: runs.normal([generator], self.size)[0],
-            generator=runs.streams([seed])[0],
+            generator=runs.streams([seed], "points")[0],
         )
 
     def bound(self) -> int:

@@ -32,10 +32,10 @@ def aligned_start(
     field, the initial state, and a function state -> $u = \beta^\top W_V W_O$, a, b.
     """
     layer = model.Layer(d=d, k=k, o=1)
-    generators = runs.streams(seeds)
-    inputs, targets, beta = (each.to(device) for each in task.mean_task(generators, samples, length, d, target))
-    direction = torch.nn.functional.normalize(runs.normal(generators, k)).to(device)
-    state = runs.to(model.init(generators, layer, attention), device)
+    data, weights = (runs.streams(seeds, name) for name in ("data", "weights"))
+    inputs, targets, beta = (each.to(device) for each in task.mean_task(data, samples, length, d, target))
+    direction = torch.nn.functional.normalize(runs.normal(weights, k)).to(device)
+    state = runs.to(model.init(weights, layer, attention), device)
     first, second = (torch.as_tensor(one, dtype=runs.DTYPE, device=device).reshape(-1, 1, 1) for one in (first, second))
     state |= {"W_V": first * beta[:, :, None] * direction[:, None, :], "W_O": second * direction[:, :, None]}
 
@@ -155,17 +155,17 @@ def portrait(
     step: float = 0.05,
     **settings,
 ) -> dict:
-    r"""Random starts (a, b) within a ``radius``, ``starts`` a seed, each followed to its end.
+    r"""Random starts (a, b), uniform in the disc of a ``radius``, ``starts`` a seed, each followed to its end.
 
-    One uniform number gives both the angle and, by its root, the radius of a start: they lie on a spiral. time, step,
-    settings: of :func:`aligned`; seeds, device: of the runs. Returns ``a``, ``b``, ``u`` (K, S, starts), ``times``, the target
-    and ``share`` (S,): of the starts at least ``room`` away from the separatrix $a + b = 0$, those that end at u = y on the
-    side where they began.
+    time, step, settings: of :func:`aligned`; seeds, device: of the runs. Returns ``a``, ``b``, ``u`` (K, S, starts), ``times``,
+    the target and ``share`` (S,): of the starts at least ``room`` away from the separatrix $a + b = 0$, those that end at
+    u = y on the side where they began.
     """
-    share = torch.cat(
-        [torch.rand(starts, generator=one, dtype=torch.float32, device="cpu") for one in runs.streams(seeds)]
-    ).to(runs.DTYPE)
-    first, second = (radius * share.sqrt() * wave(2 * torch.pi * share) for wave in (torch.cos, torch.sin))
+    drawn = [
+        torch.rand(2, starts, generator=one, dtype=runs.DTYPE, device="cpu") for one in runs.streams(seeds, "starts")
+    ]
+    area, turn = torch.cat(drawn, dim=1)
+    first, second = (radius * area.sqrt() * wave(2 * torch.pi * turn) for wave in (torch.cos, torch.sin))
     record = aligned(
         [seed for seed in seeds for _ in range(starts)], device, first, second, time=time, step=step, **settings
     )
