@@ -100,6 +100,12 @@ def test_figures_have_alternative_text(name):
             assert options.get("alt"), f"cell {cell.execution_count} draws a figure: give it mystnb.image.alt"
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_page_took_less_than_a_minute_when_it_was_stored(name):
+    (took,) = [int(found) for text in texts(name) for found in re.findall(r"^(\d+) seconds$", text, re.M)]
+    assert took <= 60
+
+
 def validate(name, threads):
     """Execute a notebook again and compare its stored text, strictly. Returns the report where it differs."""
     variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")

@@ -116,14 +116,14 @@ plt.show()
 
 # %% [markdown]
 # A run of this book is never alone: the leading axis of every tensor is a *stack* of independent runs, one for each seed,
-# each with its own data and its own initial weights.
+# each with its own data and its own initial weights. Data and weights come from random streams of their own names, so that
+# a change of the one leaves the other as it was, bit for bit.
 
 # %%
 layer = model.Layer(d=4, k=3, o=2)
-generators = runs.streams(SEEDS)
-inputs = task.tokens(generators, samples=8, length=4, d=layer.d)
-targets = task.teacher(generators, layer, inputs)
-weights = model.init(generators, layer)
+inputs = task.tokens(runs.streams(SEEDS, "data"), samples=8, length=4, d=layer.d)
+targets = task.teacher(runs.streams(SEEDS, "teacher"), layer, inputs)
+weights = model.init(runs.streams(SEEDS, "weights"), layer)
 {name: tuple(value.shape) for name, value in weights.items()}
 
 # %% [markdown]

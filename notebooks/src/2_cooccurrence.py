@@ -152,7 +152,7 @@ claim["idle-attention"]
 
 # %% mystnb={"image": {"alt": "Four sequences of five words, one of each class: both targets e1 and e2 in the first, one of them in the second and third, none in the fourth; the common word e3 is in all, the rest are random words."}}
 asked = task.Task(samples=60, length=5)
-tokens, labels = task.draw(runs.streams(SEEDS), asked)
+tokens, labels = task.draw(runs.streams(SEEDS, "data"), asked)
 figures.task_picture(tokens[0], asked.classes)
 plt.show()
 
