@@ -116,6 +116,7 @@ PROBLEMS = (
             ({"distinct": False}, "given where words repeat"),
             ({"fractions": (0.5, 0.5, 0.0, 0.0)}, "fraction = 0.0"),
             ({"fractions": (0.5, 0.2, 0.2, 0.2)}, "sum to 1"),
+            ({"fractions": (1 / 2, 1 / 12, 1 / 12, 1 / 12)}, "sum to 1"),
             ({"label": "third"}, "both, first"),
             ({"scale": math.nan}, "inner = nan"),
             ({"readout": 0.0}, "outer = 0.0"),

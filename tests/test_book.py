@@ -336,7 +336,7 @@ def test_anchors_of_all_claims_differ_and_are_words_with_hyphens():
 
 def test_stored_run_is_strict_json(tmp_path):
     path = tmp_path / "claims.json"
-    path.write_text('{"environment": {}, "claims": [{"measured": [NaN]}]}')
+    path.write_text('{"environment": {"cores": NaN}, "claims": []}')
     with pytest.raises(ValueError, match="NaN is no number of JSON"):
         read_run(path)
     if STORED.exists():

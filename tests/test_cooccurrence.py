@@ -6,7 +6,7 @@ import torch
 from conftest import refusal
 
 from attnflow import curves, flow, runs
-from attnflow.cooccurrence import balance, dual, model, phases, ratio, reduced, sweeps, task
+from attnflow.cooccurrence import balance, dual, model, phases, ratio, reduced, sweeps, task, theory
 from attnflow.cooccurrence.setting import drawn, train
 from attnflow.cooccurrence.task import Task
 
@@ -119,3 +119,11 @@ def test_sweep_cell_gives_one_number_a_run():
 )
 def test_bad_input_is_one_clear_error(call, words):
     assert words in refusal(call)
+
+
+@pytest.mark.parametrize("one_hot", [True, False])
+@pytest.mark.parametrize("length", [3, 4])
+@pytest.mark.parametrize("sizes", [(2, 1, 1), (3, 1, 2), (4, 2, 3), (2, 4, 2), (2, 5, 1), (3, 6, 2)], ids=str)
+def test_counts_are_complete(sizes, length, one_hot):
+    """Narrow and wide heads; two words a sample would leave more laws."""
+    assert theory.count(*sizes, length=length, one_hot=one_hot)["complete"]

@@ -49,6 +49,7 @@ def test_rank_of_known_matrices():
     rank, gap = laws.numerical_rank(normal(6, 3)[0] @ normal(3, 8, seed=1)[0])
     assert rank == 3 and gap > 1e6
     assert laws.numerical_rank(torch.eye(4, dtype=runs.DTYPE)) == (4, np.inf)
+    assert laws.numerical_rank(torch.diag(torch.tensor([1.0, 2.0, 1e-13], dtype=runs.DTYPE)))[0] == 2
 
 
 @pytest.mark.parametrize("rows, width", [(2, 1), (4, 2), (4, 6), (5, 5), (6, 9)])

@@ -98,9 +98,10 @@ def proved(d: int = 3, k: int = 2, signs: tuple = (1, -1, 1)) -> dict:
 def known_laws(d: int, k: int, o: int, one_hot: bool = True) -> int:
     r"""The number of laws that are known: $W_Q, W_K$; the sum of the key rows; $\omega, W_V$; and $W_O$ off the signs.
 
-    d words, width k, o neurons. The sum of the key rows is a law on ``one_hot`` words only.
+    d words, width k, o neurons. The sum of the key rows is a law on ``one_hot`` words only; what is left of the balance is then
+    that of queries and key rows off their mean, 2d - 1 rows in all, which makes a difference from $k = 2d$ on.
     """
-    return laws.product_laws(2 * d, k) + k * one_hot + laws.product_laws(d + 1, k) + k * (o - 1)
+    return laws.product_laws(2 * d - one_hot, k) + k * one_hot + laws.product_laws(d + 1, k) + k * (o - 1)
 
 
 def count(d: int = 4, k: int = 2, o: int = 2, length: int = 4, one_hot: bool = True, seed: int = 0) -> dict:
