@@ -23,7 +23,7 @@ book: $(READY) ## build the book into _build and print its address
 test: $(READY) ## the tests of every day: lint, units, claims on two seeds, notebooks, the built book
 	@$(PY) tests/run.py
 
-test-all: $(READY) ## everything that CI runs: these, and the notebooks with two threads
+test-all: $(READY) ## everything that CI runs: these, the notebooks with two threads, and a share of the mutants
 	@$(PY) tests/run.py --all
 
 mutants: $(READY) ## change the library one line at a time and see that the tests notice (ARGS="--changed", ARGS="--id flow.heun")

@@ -40,13 +40,15 @@ STYLE = {
 }
 
 
-def figure(columns=1, rows=1, width=7.2, height=2.9, **keywords):
+def figure(columns=1, rows=1, width=7.2, height=2.9, ylabel="", **keywords):
     """A figure in the style of the book: ``columns`` x ``rows`` panels, ``width`` inches wide, each ``height`` inches high.
 
-    Returns (figure, axes), as matplotlib's ``subplots`` does with the ``keywords``.
+    ylabel: of the first panel. Returns (figure, axes), as matplotlib's ``subplots`` does with the ``keywords``.
     """
     plt.rcParams.update(STYLE)
-    return plt.subplots(rows, columns, figsize=(width, height * rows), **keywords)
+    drawn, axes = plt.subplots(rows, columns, figsize=(width, height * rows), **keywords)
+    np.ravel(axes)[0].set_ylabel(ylabel)
+    return drawn, axes
 
 
 def _numbers(values):
@@ -80,6 +82,12 @@ def phase(axes, start, end, index, label=None):
         low, high = axes.get_xlim()
         place = np.sqrt(max(start, low) * min(end, high)) if axes.get_xscale() == "log" else (start + end) / 2
         axes.text(place, 0.98, label, transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=8.5)
+
+
+def levels(axes, values, **keywords):
+    """A thin grey line across ``axes`` at each of the ``values``; keywords: of matplotlib's ``axhline``."""
+    for value in values:
+        axes.axhline(value, **{"color": "#999999", "lw": 0.8} | keywords)
 
 
 def ticks(axis, values):

@@ -45,7 +45,7 @@ def task_picture(tokens, classes):
 
 def drift_figure(claim, kept, adam):
     """Drift of the laws against the step, with the order that each ``claim`` predicts; ``kept`` by descent, not by ``adam``."""
-    figure, (left, right) = plot.figure(2, sharey=True)
+    figure, (left, right) = plot.figure(2, sharey=True, ylabel="drift")
     lines = (
         ("query-key", "blue", "$D_{QK}$"),
         ("value-output", "orange", "$D_{VO}$"),
@@ -59,7 +59,6 @@ def drift_figure(claim, kept, adam):
     for name, _, _ in lines[:2]:
         plot.loglog_guide(left, kept["steps"], float(kept[name][0].median()), plot.predicted(claim[f"law-{name}"]))
     left.plot([], [], ls="--", color=plot.COLOURS["black"], label="order 1")
-    left.set_ylabel("drift")
     left.legend(loc="center", bbox_to_anchor=(0.5, 0.26), fontsize=7, ncols=2)
     right.legend(loc="center")
     return figure
@@ -102,9 +101,8 @@ def phases_figure(claim, run, last=3e4):
         plot.panel(axes, shown, legend, ylabel=label, ylim=limits, **clock(0.3, last) | more)
         plot.phase(axes, 0.3, boundary, 0, "Phase 1")
         plot.phase(axes, boundary, axes.get_xlim()[1], 1, "Phase 2")
-    grid[0, 1].axhline(np.log(2), color="#999999", lw=0.8)
-    for level in balance.predicted(asked.samples, asked.length):
-        grid[1, 0].axhline(level, color=plot.COLOURS["black"], lw=0.9, ls=":")
+    plot.levels(grid[0, 1], [np.log(2)])
+    plot.levels(grid[1, 0], balance.predicted(asked.samples, asked.length), color=plot.COLOURS["black"], lw=0.9, ls=":")
     return figure
 
 
@@ -113,7 +111,7 @@ def dual_figure(distinct, repeated):
 
     distinct, repeated: runs with distinct and with repeated random words.
     """
-    figure, panels = plot.figure(2, height=2.9)
+    figure, panels = plot.figure(2, ylabel=r"loss derivative $g_i$, share of the sum")
     for axes, run, title in zip(panels, (distinct, repeated), ("distinct", "repeated"), strict=True):
         shares = ratio.sample_shares(run)
         for across, up in zip(*shares, strict=True):
@@ -122,7 +120,6 @@ def dual_figure(distinct, repeated):
                 axes.plot(across[inside], up[inside], "o", ms=3, alpha=0.6, color=plot.COLOURS[colour])
         plot.theory(axes, [0, shares[0].max()], [0, shares[0].max()])
         axes.set(title=f"{title} random words", xlabel=r"dual variable $\nu_i$, share of the sum")
-    panels[0].set_ylabel(r"loss derivative $g_i$, share of the sum")
     for name, colour in zip(NAMES, CLASSES, strict=True):
         panels[0].plot([], [], "o", ms=3, color=plot.COLOURS[colour], label=name)
     panels[0].legend(fontsize=7)
@@ -143,7 +140,7 @@ def paper_figure(arrays, names):
         plot.panel(bottom, lines, yscale="log", xlabel="epoch", ylim=(1e-6, 20), xlim=(1, epochs[-1]))
         for axes, first in product((top, bottom), kept["first"]):
             axes.axvline(first, color="#999999", lw=0.7, ls=":")
-        top.axhline(0, color="#999999", lw=0.7)
+        plot.levels(top, [0])
     for axes, label in zip(panels[:, 0], (r"change of $\Phi$, in $10^{-3}$", "losses"), strict=True):
         axes.set_ylabel(label)
         axes.legend(fontsize=7)
@@ -158,7 +155,7 @@ def diagram_figure(lengths, samples, measured, undecided=0.02):
     """
     _, fourth, rho = np.moveaxis([[balance.predicted(count, length) for count in samples] for length in lengths], -1, 0)
     doubtful = (np.abs(rho - balance.RANGE[0]) < undecided) | ((fourth > 0) & (fourth < undecided))
-    figure, panels = plot.figure(2, height=3.0, sharey=True)
+    figure, panels = plot.figure(2, height=3.0, sharey=True, ylabel="length $L$")
     colours = ListedColormap(["#B5532A", "#E3A27A", "#D9E4EF", "#A6C4E0", "#6A9CC8", "#31699E"])
     shades = BoundaryNorm([0.4, 0.8, 1.0, 1.1, 1.2, 1.3, 1.5], colours.N)
     across = np.linspace(0, len(samples) - 1, 200)
@@ -172,7 +169,6 @@ def diagram_figure(lengths, samples, measured, undecided=0.02):
             plot.theory(axes, across, balance.lengths_at(zero, counts) - lengths[0], zorder=2, **style)
         for row, column in zip(*np.nonzero(doubtful), strict=True):
             axes.text(column, row, "?", ha="center", va="center", fontsize=10, weight="bold", color="#222222")
-    panels[0].set_ylabel("length $L$")
     figure.colorbar(image, ax=panels, label=r"$\rho$ at the end", ticks=shades.boundaries, shrink=0.9)
     return figure
 
@@ -202,8 +198,7 @@ def attention_figure(claim, freezing, small, large):
         ylabel="relative change of the loss",
     )
     plot.panel(right, ratios, ylabel=r"$\rho$ from $\tau_\star$ on", ylim=(-0.5, 3.2), **clock(3, 1e3))
-    for level in balance.RANGE:
-        right.axhline(level, color="#999999", lw=0.8)
+    plot.levels(right, balance.RANGE)
     plot.theory(right, [3, 1e3], [plot.predicted(claim["balance-ratio"], small)] * 2, "predicted limit")
     right.legend(loc="upper left", ncols=2)
     return figure

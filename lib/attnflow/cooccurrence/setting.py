@@ -47,8 +47,8 @@ def drawn(
     asked, width, neurons = task.Task(**data), runs.integer("width", width), runs.integer("neurons", neurons)
     inner, outer = stds or (scale / math.sqrt(asked.length * width), readout / math.sqrt(neurons))
     tokens, labels = (each.to(device) for each in task.draw(runs.streams(seeds, "data"), asked))
-    weights = model.init(runs.streams(seeds, "weights"), asked.size, width, neurons, inner, outer, law)
-    start = runs.to(weights, device)
+    draws = runs.streams(seeds, "weights")
+    start = runs.to(model.init(draws, asked.size, width, neurons, inner, outer, law), device)
     rates = ({"signs": 0.0} if full else {}) if rates is None else rates
     field = model.field(tokens, labels, asked.size, neurons)
     return {

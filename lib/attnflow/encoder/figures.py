@@ -63,12 +63,11 @@ def drift_figure(claim, plain, hidden, rated):
         (hidden["neuron"], "blue", "neuron, $W_H$ trained"),
         (rated["neuron, plain"], "orange", "neuron, rates ignored", *level, "order 0"),
     ]
-    figure, (first, second) = plot.figure(2, sharey=True)
+    figure, (first, second) = plot.figure(2, sharey=True, ylabel="drift of the balance")
     plot.loglog(first, steps, kept, legend={"loc": "upper left", "fontsize": 8}, title="laws that hold", **look)
     plot.loglog(
         second, steps, broken, legend={"loc": "center right", "fontsize": 8}, title="one assumption broken", **look
     )
-    first.set_ylabel("drift of the balance")
     return figure
 
 
@@ -97,14 +96,13 @@ def by_setting(records, curves, counted, label, size, **settings):
     records: (init, scaling) -> record; curves: name -> (colour, label); counted: (init, scaling) -> name -> exponent; label: of
     the vertical axis; size: of writing, of titles and of widths; settings: of all panels. Returns (figure, panels).
     """
-    figure, panels = plot.figure(len(records), sharey=True)
+    figure, panels = plot.figure(len(records), sharey=True, ylabel=label)
     for axes, ((init, scaling), record) in zip(panels, records.items(), strict=True):
         ends = {name: (record[name][-1].log().mean().exp(), counted(init, scaling)[name]) for name in curves}
         rows = [(record[name], *look, *plot.power_law(record["widths"], *ends[name])) for name, look in curves.items()]
         plot.loglog(axes, record["widths"], rows, xlabel=WIDTH, **settings)
         axes.set_title(f"{INIT[init]}, {SCALING[scaling][1]}", fontsize=size[0])
         axes.tick_params(axis="x", labelsize=size[1])
-    panels[0].set_ylabel(label)
     return figure, panels
 
 
@@ -161,14 +159,13 @@ def rate_figure(wide, field):
 
     wide, field: records of wide NTK runs and of runs with the mean-field output.
     """
-    figure, panels = plot.figure(2, sharey=True)
+    figure, panels = plot.figure(2, sharey=True, ylabel=LOSS)
     for axes, record, title in zip(panels, (wide, field), ("NTK output, wide", "mean-field output"), strict=True):
         steps, known, bound = record["steps"], rates.forecast(record), torch.exp(theorem.log_bound(record)).amax(dim=1)
         line = (steps, record["loss"] / record["loss"][0], "blue", "runs", steps, known[:, 0], "forecast of $K_0$")
         over_steps(axes, [line], title, ylim=(1e-16, 3))
         axes.plot(steps, known[:, 1:], color="#222222", ls=(0, (4, 2)), lw=1)
         axes.fill_between(steps, bound, 3, color=plot.PHASES[1], lw=0, label="excluded by the theorem")
-    panels[0].set_ylabel(LOSS)
     panels[1].legend(loc="lower right", bbox_to_anchor=(1, 0.1))
     return figure
 
@@ -202,7 +199,7 @@ def kernel_figure(claim, half, one):
 
     claim: name -> Claim; half, one: records at $\tau_0 = k^{-1/2}$ and $k^{-1}$.
     """
-    figure, panels = plot.figure(2, sharey=True)
+    figure, panels = plot.figure(2, sharey=True, ylabel="relative distance")
     for axes, (name, title, law, record) in zip(
         panels,
         (
@@ -215,7 +212,6 @@ def kernel_figure(claim, half, one):
         rows = [(half[name], *SCALING[0.5]), (one[name], *SCALING[1.0], *line, r"$k^{-1/2}$")]
         look = {"look": MARKED, "legend": {"fontsize": 8}, "title": title, "xlabel": WIDTH}
         plot.loglog(axes, record["widths"], rows, **look)
-    panels[0].set_ylabel("relative distance")
     return figure
 
 

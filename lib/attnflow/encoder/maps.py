@@ -45,7 +45,7 @@ def phase_figure(arrays, table):
     scalings, widths = (np.array(table[name]) for name in ("scaling", "width"))
     change, grid = np.exp(np.log(arrays["change"]).mean(axis=-1)), np.geomspace(widths[0], widths[-1], 60)
     edges = np.stack([theory.scaling_at(variance, grid) for variance in theory.variance_at((0.05, 0.5), 4)], axis=1)
-    figure, panels = plot.figure(2, height=3.1, sharey=True)
+    figure, panels = plot.figure(2, height=3.1, sharey=True, ylabel="scaling $s$")
     for axes, title, values, lines, words in (
         (panels[0], "entropy deficit at the start", arrays["deficit"].mean(axis=-1), edges, ATTENTION),
         (panels[1], "change of the kernel", change, lazy.boundary(change, scalings, widths, grid), KERNEL),
@@ -57,7 +57,6 @@ def phase_figure(arrays, table):
             axes.text(widths[-1], place, word, ha="right", color=colour, fontsize=8.5)
         axes.set(xscale="log", xlabel="width $k$", title=title, ylim=(scalings[0] - 0.06, scalings[-1] + 0.06))
         plot.ticks(axes.xaxis, widths)
-    panels[0].set_ylabel("scaling $s$")
     return figure
 
 

@@ -33,8 +33,8 @@ def setting(
     layer = model.Layer(**settings)
     inputs = task.tokens(runs.streams(seeds, "data"), samples, length, layer.d, common)
     targets = task.teacher(runs.streams(seeds, "teacher"), layer, inputs)
-    state = model.init(runs.streams(seeds, "weights"), layer, scale)
-    return layer, inputs.to(device), targets.to(device), runs.to(state, device)
+    state = runs.to(model.init(runs.streams(seeds, "weights"), layer, scale), device)
+    return layer, inputs.to(device), targets.to(device), state
 
 
 def problem(seeds: tuple, device: torch.device, **settings) -> tuple[flow.fields.Field, runs.State]:

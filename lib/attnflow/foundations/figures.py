@@ -118,8 +118,7 @@ def breaking_figure(claim, descent, adam):
     steps, order = np.array(descent["steps"]), plot.predicted(claim["law-query-key"])
     plot.scaling(axes, [(share, "blue", "descent"), (other, "red", "Adam")], steps)
     plot.theory(axes, steps, float(share[-1].median()) * (steps / steps[-1]) ** order, "order 1")
-    axes.axhline(1, color="#999999", lw=0.8)
-    axes.text(steps[-1], 1.6, "at 1 the balance moves as much as its terms", fontsize=8, color="#555555")
+    plot.levels(axes, [1], label=r"as much as $W_Q^\top W_Q$ itself")
     # over two decades the powers of ten are labelled, not the steps: setting the scale again brings them back
     return labelled(
         axes, {"loc": "lower right"}, xscale="log", ylabel=r"drift of $D_{QK}$ over change of $W_Q^\top W_Q$"
@@ -131,8 +130,7 @@ def decay_figure(lawful, broken):
 
     lawful, broken: records with decay on all matrices and on one.
     """
-    figure, panels = plot.figure(2, sharey=True)
-    panels[0].set_ylabel(r"$\|D(t)\| / \|D(0)\|$")
+    figure, panels = plot.figure(2, sharey=True, ylabel=r"$\|D(t)\| / \|D(0)\|$")
     for axes, record, title in zip(panels, (lawful, broken), ("all matrices", "$W_Q$ alone"), strict=True):
         for name, size in record["size"].items():
             plot.measured(axes, record["times"], size / size[0], *NAMES[name])

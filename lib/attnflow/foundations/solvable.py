@@ -161,10 +161,10 @@ def portrait(
     the target and ``share`` (S,): of the starts at least ``room`` away from the separatrix $a + b = 0$, those that end at
     u = y on the side where they began.
     """
-    drawn = [
-        torch.rand(2, starts, generator=one, dtype=runs.DTYPE, device="cpu") for one in runs.streams(seeds, "starts")
-    ]
-    area, turn = torch.cat(drawn, dim=1)
+    area, turn = torch.cat(
+        [torch.rand(2, starts, generator=one, dtype=runs.DTYPE, device="cpu") for one in runs.streams(seeds, "starts")],
+        dim=1,
+    )
     first, second = (radius * area.sqrt() * wave(2 * torch.pi * turn) for wave in (torch.cos, torch.sin))
     record = aligned(
         [seed for seed in seeds for _ in range(starts)], device, first, second, time=time, step=step, **settings
