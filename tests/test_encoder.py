@@ -89,9 +89,20 @@ def test_inequalities_hold_at_random_points_far_from_the_start(init):
     assert bounds.smallest_singular(torch.ones(2, 5, 4, dtype=runs.DTYPE)).tolist() == [0.0, 0.0]
 
 
-@pytest.mark.parametrize("options", [{"d": 3}, {"width": 3}, {"hidden": True}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{"d": 3}, {"width": 3}, {"hidden": True}, {"width": 5}, {"d": 1}, {"length": 3}, {"hidden": True, "width": 3}],
+    ids=str,
+)
 def test_counts_are_complete(options):
-    assert balancing.most_laws(**options) == balancing.known_laws(**{"d": 2, "width": 2} | options)
+    assert balancing.most_laws(**options) == balancing.known_laws(
+        **{"d": 2, "width": 2} | {name: value for name, value in options.items() if name != "length"}
+    )
+
+
+def test_one_token_leaves_more_laws():
+    """Attention to one token is a constant, so nothing moves queries and keys."""
+    assert balancing.most_laws(length=1) > balancing.known_laws(2, 2)
 
 
 def test_pairs_share_their_mean_and_digits_are_centred():

@@ -70,11 +70,30 @@ def test_split_recovers_product_and_imbalance(product, imbalance):
 
 def test_every_case_of_the_chapter_is_counted_sharply_and_completely():
     pairs = [(case, case.count(seed=1)) for case in counting.cases()]
-    assert all(found["laws"] == case.known and found["gap"] > 1e6 for case, found in pairs)
+    assert all(found["laws"] == case.known and found["closed"] and found["gap"] > 1e6 for case, found in pairs)
     short = counting.product(3, 4, 2, skip=True)
     assert [row.count("complete") for row in counting.table([*pairs, (short, short.count())]).splitlines()[2:]] == [
         1
     ] * 8 + [0]
+
+
+def test_a_suite_of_deep_nets_is_counted_as_known():
+    pairs = [(case, case.count(seed=3, points=1)) for case in counting.suite(seed=4)]
+    assert len(pairs) == 100 and max(found["depth"] for _, found in pairs) >= 2
+    assert [case.title for case, found in pairs if found["laws"] != case.known or not found["closed"]] == []
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"common": True}, {"kernel": "gaussian"}, {"kernel": "gaussian", "common": True}], ids=str
+)
+@pytest.mark.parametrize(
+    "sizes", [(2, 1, 1, 2), (3, 2, 1, 2), (2, 3, 2, 3), (2, 5, 1, 2), (3, 1, 3, 4), (3, 7, 2, 3)], ids=str
+)
+def test_one_head_has_no_other_laws_at_narrow_and_wide_sizes(sizes, options):
+    case = counting.attention(*sizes, **options)
+    found = case.count(points=1)
+    more = "kernel" in options and sizes[1] > 2 * sizes[0] - ("common" in options)
+    assert found["closed"] and (found["laws"] > case.known if more else found["laws"] == case.known)
 
 
 @pytest.mark.parametrize(

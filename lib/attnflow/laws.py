@@ -87,28 +87,30 @@ def count(
     sample: Callable[[torch.Generator], torch.Tensor],
     generator: torch.Generator,
     points: int = 3,
-    fields: int | None = None,
-    brackets: int | None = None,
+    batch: int | None = None,
+    deepest: int = 8,
     tolerance: float = 1e-9,
 ) -> dict:
     r"""Count the conservation laws that hold for every loss and every data set, from above.
 
-    A law is constant along each field $\nabla_\theta f_x(\theta)$, so it is constant along their Lie brackets
-    $[f, g] = \partial g\, f - \partial f\, g$ too. The rank r of all of them at a random point bounds the dimension they
-    span from below, so at most P - r independent laws exist there. Where as many are known, the list is complete.
+    A law is constant along each field $f_x = \nabla_\theta\,\mathrm{output}(\theta, x)$, so it is constant along their Lie
+    brackets $[f, g] = \partial g\, f - \partial f\, g$, and along brackets of these. Brackets are nested as
+    $[f_{x_1}, [f_{x_2}, \dots f_{x_m}]]$, which span the whole algebra, until three more batches add nothing to the rank r at
+    a random point. That bounds the dimension they span from below, so at most P - r independent laws exist there. Where as
+    many are known, the list is complete.
 
     output: function of (theta, x) that returns one number; size: P, for theta (P,), or a dict name -> shape, for theta a
     dict of tensors of these shapes; sample: ``generator`` -> one random x; points: how many random theta, of which the
-    largest rank counts; fields, brackets: how many are drawn at each (default 2P, 4P); tolerance: of a singular value, over
-    the largest. Returns a dict: ``laws`` (the bound), ``rank``, ``rank_gradients`` (without brackets), ``gap`` (smallest
-    kept singular value over largest dropped one), ``size``.
+    largest rank counts; batch: vectors drawn of each depth (default 2P); deepest: depth at which nesting ends in any case;
+    tolerance: of a singular value, over the largest. Returns a dict: ``laws`` (the bound), ``rank``, ``rank_gradients``
+    (without brackets), ``depth`` (of the brackets that still added to the rank), ``closed`` (whether the rank has stopped),
+    ``gap`` (smallest kept singular value over largest dropped one), ``size``.
     """
     if isinstance(size, dict):
-        return count(_of_parts(output, size), _total(size), sample, generator, points, fields, brackets, tolerance)
-    runs.integer("size", size)
-    fields, brackets = fields or 2 * size, brackets or 4 * size
+        return count(_of_parts(output, size), _total(size), sample, generator, points, batch, deepest, tolerance)
+    batch, deepest = runs.integer("batch", batch or 2 * runs.integer("size", size)), runs.integer("deepest", deepest)
     found = [
-        _ranks(output, size, sample, generator, fields, brackets, tolerance)
+        _closure(output, size, sample, generator, batch, deepest, tolerance)
         for _ in range(runs.integer("points", points))
     ]
     best = max(found, key=lambda row: row["rank"])
@@ -130,22 +132,34 @@ def _of_parts(output, shapes):
     return flat
 
 
-def _ranks(output, size, sample, generator, fields, brackets, tolerance):
-    """Rank of the gradients, and of gradients and brackets, at one random point."""
+def _closure(output, size, sample, generator, batch, deepest, tolerance):
+    """Rank of gradients and nested brackets at one random point.
+
+    Where one depth adds nothing the next cannot either, since coefficients that are functions of theta keep the span closed;
+    three batches make sure that the draws were enough.
+    """
     theta = torch.randn(size, generator=generator, dtype=runs.DTYPE, device="cpu")
-    inputs = torch.stack([sample(generator) for _ in range(fields)])
     slope = grad(output)
-    gradients = vmap(slope, (None, 0))(theta, inputs)
-    first = torch.randint(fields, (brackets,), generator=generator, device="cpu")
-    second = (first + torch.randint(1, fields, (brackets,), generator=generator, device="cpu")) % fields
 
-    def hessian_times(x, direction):
-        return jvp(lambda point: slope(point, x), (theta,), (direction,))[1]
+    def bracket(point, inputs):
+        if len(inputs) == 1:
+            return slope(point, inputs[0])
+        inner, along = jvp(lambda theta: bracket(theta, inputs[1:]), (point,), (slope(point, inputs[0]),))
+        return along - jvp(lambda theta: slope(theta, inputs[0]), (point,), (inner,))[1]
 
-    along = vmap(hessian_times)
-    commutators = along(inputs[second], gradients[first]) - along(inputs[first], gradients[second])
-    rank, gap = numerical_rank(torch.cat([gradients, commutators]), tolerance)
-    return {"rank": rank, "rank_gradients": numerical_rank(gradients, tolerance)[0], "gap": gap}
+    def drawn(depth):
+        inputs = [torch.stack([sample(generator) for _ in range(depth + 1)]) for _ in range(batch)]
+        return vmap(bracket, (None, 0))(theta, torch.stack(inputs))
+
+    rows, depth, quiet = drawn(0), 1, 0
+    first, gap = numerical_rank(rows, tolerance)
+    rank = first
+    while rank < size and quiet < 3 and depth <= deepest:
+        rows = torch.cat([rows, *(drawn(level) for level in range(1, depth + 1))])
+        grown, gap = numerical_rank(rows, tolerance)
+        depth, quiet, rank = (depth + 1, 0, grown) if grown > rank else (depth, quiet + 1, rank)
+    closed = rank == size or quiet == 3
+    return {"rank": rank, "rank_gradients": first, "depth": depth - 1, "closed": closed, "gap": gap}
 
 
 def numerical_rank(rows: torch.Tensor, tolerance: float = 1e-9) -> tuple[int, float]:

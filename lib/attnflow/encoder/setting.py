@@ -8,6 +8,7 @@ from attnflow import checks, claims, flow, runs
 from attnflow.encoder import bounds, kernel, model, task
 
 claim = claims.chapter_of("encoder", cite=("wu2023encoder",))
+AT_ONCE = 2**18  # neurons of all runs that are in memory together: about 200 MB at work
 
 
 def drawn(seeds, device, samples=12, length=4, data="gaussian", std=None, **settings):
@@ -45,8 +46,11 @@ def over_widths(seeds, device, measure, widths, copies=1, average=geometric, **s
     """
     rows = []
     for width in widths:
-        found = measure(*drawn(runs.replicas(seeds, copies), device, width=width, **settings)).items()
-        rows.append({name: average(value.unflatten(0, (-1, copies))) for name, value in found})
+        few = max(1, AT_ONCE // (width * copies))
+        groups = [runs.replicas(seeds[first : first + few], copies) for first in range(0, len(seeds), few)]
+        parts = [measure(*drawn(group, device, width=width, **settings)) for group in groups]
+        found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        rows.append({name: average(value.unflatten(0, (-1, copies))) for name, value in found.items()})
     return checks.stacked(rows) | {"widths": widths}
 
 
