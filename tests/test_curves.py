@@ -9,6 +9,7 @@ from conftest import refusal
 from attnflow import attention, curves, runs
 
 NAN = math.nan
+WIDE = (0.8, 0.1, 0.4, 0.2)
 TIMES = [[0.0, 0.0, 0.0], [1.0, 2.0, 1.0], [2.0, NAN, 2.0]]
 CURVES = [[-1.0, 1.0, 3.0], [1.0, 5.0, -1.0], [4.0, NAN, -2.0]]
 
@@ -20,7 +21,8 @@ def number(values):
 @pytest.mark.parametrize(
     ("found", "wanted"),
     [
-        (lambda: curves.order([0.1, 0.4, 0.2], number([[0.01, 0.5], [9.0, 9.0], [0.04, 1.0]])), [2, 1]),
+        (lambda: curves.order([0.1, 0.2], number([[0.01, 0.5], [0.04, 1.0]])), [2, 1]),
+        (lambda: curves.order(WIDE, number([[h**2 * math.exp(3 * h), h * math.exp(-h)] for h in WIDE])), [2, 1]),
         (lambda: curves.log_slope([1, 10, 100], number([[1.0, 2.0], [0.1, 2.0], [0.01, 2.0]])), [-1, 0]),
         (
             lambda: curves.first_crossing(number([0.0, 2.0, 4.0]), number([[0, 0], [0.4, 0.1], [0.6, 1.1]]), 0.5),
@@ -47,6 +49,7 @@ def test_a_level_that_is_not_crossed_is_refused_and_the_slope_of_attention_is_th
         assert "crossed" in refusal(
             lambda level=level: curves.first_crossing(number([0.0, 1.0]), number([[0.0], [1.0]]), level)
         )
+    assert "geometric" in refusal(lambda: curves.order([0.1, 0.2, 0.3], number([[1.0], [2.0], [3.0]])))
     logits, force = (runs.normal(runs.streams([seed], "draws"), 3, 4) for seed in (0, 1))
     weights = torch.softmax(logits.requires_grad_(), dim=-1)
     (wanted,) = torch.autograd.grad((weights * force).sum(), logits)

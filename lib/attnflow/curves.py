@@ -10,16 +10,22 @@ from attnflow.runs import Stack
 
 
 def order(steps: Sequence, errors: torch.Tensor) -> torch.Tensor:
-    r"""The order $p$ in error $\approx C h^p$, from the two smallest steps: $\log(e_2/e_1)/\log(h_2/h_1)$.
+    r"""The order $p$ in error $\approx C h^p(1 + ch)$, from the three smallest steps $h, qh, q^2h$, free of $c$.
 
-    steps: (J,), errors: (J, ...). Returns the trailing shape of the errors.
+    With the slope $p_1$ of the two smallest and $p_2$ of the next two it is $p_1 + (p_1 - p_2)/(q - 1)$, since each is off by a
+    multiple of its step (Richardson). Of two steps alone it is the slope. steps: (J,), errors: (J, ...). Returns the trailing
+    shape of the errors. Raises WrongUse where the three steps are not a geometric sequence.
 
     >>> float(order([0.2, 0.1], torch.tensor([0.04, 0.01])))
     2.0
     """
-    small, next_small = np.argsort(steps)[:2]
-    ratio = torch.log(errors[next_small] / errors[small])
-    return ratio / np.log(steps[next_small] / steps[small])
+    places = np.argsort(steps)[:3]
+    sizes = np.asarray(steps, dtype=float)[places]
+    ratios = sizes[1:] / sizes[:-1]
+    fits = len(sizes) > 1 and bool(np.isclose(ratios, ratios[0]).all())
+    runs.check("steps", tuple(steps), "two or more, the smallest three a geometric sequence", fits)
+    first, *more = torch.log(errors[places[1:]] / errors[places[:-1]]) / np.log(ratios[0])
+    return first + (first - more[0]) / (ratios[0] - 1) if more else first
 
 
 def log_slope(places: Sequence, values: torch.Tensor) -> Stack:
