@@ -172,7 +172,7 @@ plt.show()
 
 # %% [markdown]
 # This is a *claim*: a statement with a number that could contradict it, a criterion that was fixed before this run, and a
-# *control*, the same reading with one assumption broken, which must fail. All claims of the chapter are gathered in
+# *control*, the same with an assumption broken or another reading in its place, which must fail. All claims of the chapter are gathered in
 # [a table below](sec-claims), and in the [ledger](../book/ledger.md).
 
 # %%
@@ -282,7 +282,7 @@ theory.neuron_law_defect()
 # The flow keeps the balance exactly; descent must therefore let it drift by an amount that is proportional to its step.
 # That is a sharp test: the drift at one time, against the step, on log-log axes, has slope 1 for a law, and slope 0 for
 # anything else. On the right, each curve breaks one assumption: $W_K$ is used a second time by a skip path; the kernel is
-# Gaussian, $S_{ij} = e^{-|q_i - k_j|^2/2\sqrt k}$, which only joint rotations of $W_Q$ and $W_K$ leave invariant; a ReLU
+# Gaussian, $S_{ij} = e^{-|q_i - k_j|^2/2\sqrt k}$ with the rows $q_i$ of $XW_Q$ and $k_j$ of $XW_K$, which of the changes $W_Q \mapsto W_QT$, $W_K \mapsto W_KT^{-\top}$ only the rotations leave invariant; a ReLU
 # stands between $W_V$ and $W_O$ while the whole matrix $D_{VO}$ is watched.
 
 # %% mystnb={"image": {"alt": "Two log-log plots of the drift of balances against the step. Left: three laws fall along the dashed line of order 1. Right: with one assumption broken the drift does not depend on the step."}}
@@ -388,8 +388,9 @@ plt.show()
 # ## A run that can be solved
 #
 # Let the tokens be such that their means $m_i$ over each sample are white, $\frac1n\sum_i m_i m_i^\top = I$, and let the label be
-# linear in the mean, $y\,\beta^\top m_i$ with a unit vector $\beta$ and a number $y > 0$. At $W_Q = W_K = 0$ attention is
-# uniform and, since the gradients of $W_Q$ and $W_K$ contain each other as factors, it stays uniform for ever. The loss is then
+# linear in the mean, $y\,\beta^\top m_i$ with a unit vector $\beta$ and a number $y > 0$, and let the output be one number, $o = 1$. At $W_Q = W_K = 0$ attention is
+# uniform and, since the gradients of $W_Q$ and $W_K$ contain each other as factors, it stays uniform for ever. Every row of $SX$ is then $m_i^\top$, the residual of sample $i$ is
+# $m_i^\top(W_VW_O - y\beta)$ in every place, and since the means are white the loss is
 # $\frac12\|W_V W_O - y\beta\|^2$. Start with one aligned direction, $W_V = a\,\beta h^\top$ and $W_O = b\,h$ with a
 # unit vector $h$, and the layer is two numbers:
 #
@@ -476,7 +477,8 @@ claim["separatrix"]
 # ## The claims, with their controls
 #
 # Each row was evaluated on the seeds of this page; a seed is a fresh experiment with fresh data. The criteria were chosen on
-# seeds 0 to 9, which are not used here. A control is the same reading with one assumption broken, and must fail.
+# seeds 0 to 9, which are not used here. A control changes an assumption of its claim, most often, or else
+# its reading or its prediction, and must fail.
 
 # %%
 table = [claims.evaluate(entry, SEEDS, DEVICE) for entry in ROOM.claims]

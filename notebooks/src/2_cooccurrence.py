@@ -530,7 +530,8 @@ for L, n in ((3, 12), (5, 24), (4, 48)):
 # ## The claims, with their controls
 #
 # Each row was evaluated on the seeds of this page; a seed is a fresh experiment with fresh data. The criteria were chosen on
-# seeds 0 to 9, which are not used here. A control is the same reading with one assumption broken, and must fail.
+# seeds 0 to 9, which are not used here. A control changes an assumption of its claim, most often, or else
+# its reading or its prediction, and must fail.
 
 # %%
 table = [claims.evaluate(entry, SEEDS, DEVICE) for entry in ROOM.claims]
@@ -574,7 +575,7 @@ print("test accuracy, c0 = 16: ", *map(show, large["accuracy"].tolist()))
 # %% [markdown]
 # ### One assumption at a time
 #
-# Blue is the theory's regime, red has one assumption broken, dashed is a level that matters. Each is the control of a claim above.
+# Blue is the theory's regime, red has one assumption broken, dashed is a level that matters. Each is the control, or the subject, of a claim above.
 
 # %% mystnb={"image": {"alt": "Nine small panels over logarithmic time, the theory's regime in blue and one broken assumption in red in each: few samples, unequal classes, a rare class, repeated words, no common word, a small readout, large initial weights, a step too large, another label."}}
 broken = {

@@ -123,7 +123,7 @@ plt.show()
 #
 # The scale of the tokens goes with the initialisation, so that logits are of order one at $\tau_0 = k^{-1/2}$ in every row; otherwise
 # we would measure the scale of the data. We write $\tau_0 = k^{-s}$ with any $s$. Labels are independent $N(0,1)$ numbers: there is
-# nothing to learn but the samples themselves, which is the hardest case for a theorem on training.
+# nothing to learn but the samples themselves, a hard case for a theorem on training.
 
 # %%
 net, inputs, labels, start = setting.drawn(
@@ -430,7 +430,7 @@ zeroth
 first
 
 # %% [markdown]
-# These are $\kappa_0$ and $\kappa_1$ for unit vectors, and at NTK initialisation
+# These are $\kappa_0$ and $\kappa_1$ for unit vectors. For other vectors $\kappa_0$ depends on the angle alone, and $\kappa_1$ is multiplied by both lengths. At NTK initialisation
 #
 # $$K_\infty(X, X') = \kappa_1(\bar x, \bar x') + \kappa_0(\bar x, \bar x')\,\langle\bar x, \bar x'\rangle,$$ (eq-limit)
 #
@@ -612,7 +612,8 @@ plt.show()
 # (sec-claims-encoder)=
 # ## The claims, with their controls
 #
-# Each row was evaluated on the seeds of this page. The criteria were chosen on seeds 0 to 9. A control is the same reading with one assumption broken, and must fail.
+# Each row was evaluated on the seeds of this page. The criteria were chosen on seeds 0 to 9. A control changes an assumption of its claim, most often, or else
+# its reading or its prediction, and must fail.
 
 # %%
 table = [claims.evaluate(entry, SEEDS, DEVICE) for entry in ROOM.claims]
