@@ -287,6 +287,10 @@ sp.Eq(sp.Symbol(r"\dot\rho"), quadratic, evaluate=False)
 balance.fixed_ratio(shares=(7, 5, 0))
 
 # %% [markdown]
+# To say where the gradients end for finitely many samples we need **one fact on duality**. Let $x_i = \sum_j e_{x_{ij}}$ count the words of sample $i$, whose words are $x_{i1}, \dots, x_{iL}$. The
+# *hard-margin problem* asks for the shortest $w$ with all margins $y_i\,w^\top x_i$ at least 1. Its solution is the one $w$ that keeps these constraints and can be written as $w = \sum_i\nu_iy_ix_i$ with numbers
+# $\nu_i \ge 0$ that vanish wherever the margin is above 1. The $\nu_i$ are the **dual variables**, and the samples with $\nu_i > 0$ the **support vectors**.
+#
 # :::{prf:theorem} Where the gradients balance
 # :label: thm-limit
 #
@@ -309,11 +313,8 @@ balance.fixed_ratio(shares=(7, 5, 0))
 # itself compare {cite}`tarzanagh2023transformers`. The constants are new here. That attention stays uniform is an assumption, not a proof.*
 #
 # Why does the moving readout change nothing? The known theorem says that the direction of the weights tends to a stationary point of: least $\|W_V\|^2 + \|W_O\|^2$
-# with all margins at least 1. There $W_V = q\,\omega^\top$ with $q = \sum_i\lambda_iy_ix_i$, where $x_i = \sum_j e_{x_{ij}}$ counts the words of sample $i$ and $\lambda_i \ge 0$ vanishes unless the
+# with all margins at least 1. There $W_V = q\,\omega^\top$ with $q = \sum_i\lambda_iy_ix_i$, where $\lambda_i \ge 0$ vanishes unless the
 # margin is 1. Hence $\gamma = W_V\omega = \|\omega\|^2q$, a sum of the same form, which makes it the solution of {eq}`eq-svm`.
-#
-# **The one fact on duality.** The solution of {eq}`eq-svm` is the one $w$ that satisfies the constraints and can be written as $w = \sum_i\nu_iy_ix_i$ with numbers $\nu_i \ge 0$ that vanish
-# wherever the margin $y_i\,w^\top x_i$ is above 1. These $\nu_i$ are the **dual variables**, and the samples with $\nu_i > 0$ the **support vectors**.
 #
 # The derivation is a page of algebra, which sympy does inside the calls below. By symmetry $s_3=s_2$; put $s_1 = 1$. The solution
 # is $w = \sum_i\nu_iy_ix_i$ with $\nu_i = s_c/n_c$, so $w_1 = w_2 = 1-s_2$, $w_3 = 1-2s_2-s_4$, and a random word of class $c$ weighs $\pm s_c/n_c$.

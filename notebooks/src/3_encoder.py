@@ -17,7 +17,7 @@
 # **What this chapter is.** A convergence theorem of the kind of Wu, Liu, Chrysos and Cevher {cite}`wu2023encoder`, proved here in full, for average pooling and for the flow;
 # beside it their own statement, as we recall it from abstract and secondary sources, since the full text was not at hand; and runs that show what the conditions leave out.
 #
-# **You will learn** when descent on an encoder-only Transformer provably finds zero loss, with a proof that you can check line
+# **You will learn** when the gradient flow of an encoder-only Transformer provably finds zero loss, with a proof that you can check line
 # by line; what its two conditions ask of the width, and why no width that you can run meets them; what the scale
 # $k^{-1/2}$ or $k^{-1}$ of the attention logits does instead: to the attention, to the tangent kernel, to how far the weights
 # move, and to what can be learned at all.
@@ -191,7 +191,7 @@ print("  not rescaled:            ", plain)
 
 # %% [markdown]
 # Are there others? At the size that is counted here, $d = k = L = 2$, there are none: the Lie brackets of the output's gradients leave room for just the laws that we know. For other
-# sizes this is not proved. For a single token, $L = 1$, it is false: softmax is then 1, and all of $W_Q$ and $W_K$ is kept.
+# sizes this is not proved here. For a single token, $L = 1$, it is false: softmax is then 1, and all of $W_Q$ and $W_K$ is kept.
 
 # %%
 for hidden in (False, True):

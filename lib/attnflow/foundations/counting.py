@@ -169,7 +169,7 @@ CLAIMS = (
     ),
     claim(
         "count-shift",
-        "A common feature adds exactly k laws",
+        "A common feature adds k laws",
         r"When $Xw = 1$ on all tokens the same head has at most $k = 2$ more, the entries of $w^\top W_K$.",
         *counted(attention(3, 2, 2, common=True), "tokens without a common feature", attention(3, 2, 2)),
         cite=("marcotte2025transformative",),
