@@ -366,7 +366,8 @@ print("rho = 1 at n = 3(L + 1) for L = 3, 5, 7, to 1e-9: ", ratio.edge_gap() < 1
 # ## The Transformer trained, and its two phases
 #
 # Four runs with $n = 60$, $L = 5$, $k = 128$ and $o = 16$, to a loss of $10^{-6}$. The loss falls like $1/t$, so plain descent
-# would need millions of steps; we follow the same flow by Heun's method on a clock on which the loss shrinks evenly, a few hundred steps in all.
+# would need millions of steps; we follow the same flow by Heun's method with steps that lengthen as the flow slows down: a step times the largest rate at which the flow moves a margin, roughly, is the same every time. That
+# makes a few hundred steps in all.
 #
 # **The rule for the boundary.** $\tau_\star$ is the time from which on the mean margin $y_iF_i$ of every class stays positive, interpolated between records. (The
 # least margin of all samples is a worse rule: the random $F(0)$ of a single sample shifts it.) Nothing is fitted: dashed lines
@@ -390,12 +391,12 @@ print("loss at tau*, c0 = 0.01:", *map(show, early["loss_1"].tolist()))
 #
 # * **Token scores.** $\gamma_1$ and $\gamma_2$ rise at once, $\gamma_3$ falls behind them. In Phase 1 the network first learns "a target is good", which
 #   is right for $I_1$ and wrong for $I_2$ and $I_3$; then the common word takes over the bias.
-# * **Class losses.** That is why the losses of $I_2$ and $I_3$ first *rise*. They reach their top before $\tau_\star$, and at $\tau_\star$, where they are back
+# * **Class losses.** Late in training all four fall below their dashed lines, because the readout grows, which the reduced flow leaves out. Early on, what the scores do first is why the losses of $I_2$ and $I_3$ first *rise*. They reach their top before $\tau_\star$, and at $\tau_\star$, where they are back
 #   at $\log 2$, the total loss is still of order one.
 # * **Ratios.** From $\tau_\star$ on $\rho$ stays in its range, $s_2$ and $s_3$ are hardly apart, and all end on the dotted limits.
 # * **Value weights.** $W_VW_V^\top$ follows suit: $\gamma$ is read off $W_V$, so words whose scores grow together align.
 # * **Attention scores.** They do have the signs of {prf:ref}`thm-two-phases`, but look at the scale of the axis. They move *because* the token scores have
-#   moved: to first order $\dot\Phi \approx -2\sigma_0^2k\,G_\Phi$, which is the dashed line. The runs fall behind it late, when
+#   moved: at the start $W_QW_Q^\top$ and $W_KW_K^\top$ are near $\sigma_0^2k\,I$, so that to first order $\dot\Phi = -G_\Phi W_KW_K^\top - W_QW_Q^\top G_\Phi \approx -2\sigma_0^2k\,G_\Phi$, which is the dashed line. The runs fall behind it late, when
 #   the growth of $\|\omega\|^2$, which the line neglects, shortens the time in $\tau$.
 
 # %% [markdown]
