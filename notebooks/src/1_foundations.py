@@ -18,7 +18,8 @@
 # the weights leaves a quantity unchanged for the whole of training; how to prove, count and measure such conservation
 # laws for an attention layer; what breaks them; and one training run that can be solved with pen and paper.
 #
-# **You need** matrix calculus, a first course on differential equations, and some PyTorch. sympy is explained as we go.
+# **You need** matrix calculus, a first course on differential equations, and some PyTorch. sympy runs inside short calls of the
+# library, and what each of them proves is said beside it.
 #
 # **It takes** about 45 minutes to read and one minute to run on two CPU cores. No GPU is needed.
 #
@@ -75,8 +76,8 @@ claim = ROOM.claim
 # The flow is what theory can follow: it is a differential equation, the loss falls along it, and it has something that
 # no single step of descent shows. It *keeps* things. Some functions of the weights have, after a million steps of
 # learning, the value that they had at the start, whatever the data were. They decide how the layers share the work and
-# how fast a network learns, and the four papers of this book lean on them. This chapter finds all of them for one
-# attention layer.
+# how fast a network learns, and this book looks for them in every Transformer that it trains. This chapter finds them for one
+# attention layer, and bounds from above how many there can be.
 #
 # :::{prf:theorem} Scaling symmetries give laws
 # :label: thm-scaling
@@ -108,7 +109,8 @@ claim = ROOM.claim
 #
 # softmax row by row. The targets $Y$ come from a second layer of the same shape with its own random weights, and the
 # loss is half the squared residual $R = F - Y$, averaged over $n$ samples and their $L$ tokens,
-# $\mathcal L = \frac{1}{2nL}\sum_i \|R_i\|^2$. Small sizes are enough, because nothing that follows depends on them.
+# $\mathcal L = \frac{1}{2nL}\sum_i \|R_i\|^2$. Small sizes are enough, because the proofs of the laws do not depend on them; $L \ge 2$
+# throughout, since with a single token softmax is 1 and $W_Q$, $W_K$ have no effect at all.
 
 # %% mystnb={"image": {"alt": "Diagram: tokens X feed the query, key and value weights; query and key meet in the softmax matrix S, value and output weights meet in the output F."}}
 figures.layer_picture()
@@ -170,7 +172,7 @@ plt.show()
 
 # %% [markdown]
 # This is a *claim*: a statement with a number that could contradict it, a criterion that was fixed before this run, and a
-# *control*, the same reading with one assumption broken, which must fail. All claims of the chapter are gathered in
+# *control*, the same with an assumption broken or another reading in its place, which must fail. All claims of the chapter are gathered in
 # [a table below](sec-claims), and in the [ledger](../book/ledger.md).
 
 # %%
@@ -194,7 +196,7 @@ claim["descent-order"]
 # :label: def-balancing-gradients
 #
 # Along the flow of a classifier, the loss derivatives of the samples, summed over each class, approach fixed ratios, so
-# that no class runs ahead of another {cite}`yang2024cooccurrence`.
+# that the classes which still have a share in the limit keep step with one another {cite}`yang2024cooccurrence`.
 # :::
 #
 # The first is an exact law about *weights*, true at every time and for any loss. The second is a limit about *samples*, true
@@ -271,7 +273,7 @@ print(
 theory.neuron_law_defect()
 
 # %% [markdown]
-# which vanishes for all $g$ exactly where $z\,\phi'(z) = \phi(z)$: for activations that scale, $\phi(sz) = s\,\phi(z)$ for
+# which vanishes for all $g$ and all $o$ exactly where $z\,\phi'(z) = \phi(z)$: for activations that scale, $\phi(sz) = s\,\phi(z)$ for
 # $s > 0$. ReLU does, tanh does not. Of the matrix law only the diagonal survives, one number
 # $\delta_j = \|v_j\|^2 - \|o_j\|^2$ for each neuron {cite}`du2018balanced`.
 #
@@ -280,7 +282,7 @@ theory.neuron_law_defect()
 # The flow keeps the balance exactly; descent must therefore let it drift by an amount that is proportional to its step.
 # That is a sharp test: the drift at one time, against the step, on log-log axes, has slope 1 for a law, and slope 0 for
 # anything else. On the right, each curve breaks one assumption: $W_K$ is used a second time by a skip path; the kernel is
-# Gaussian, $S_{ij} = e^{-|q_i - k_j|^2/2\sqrt k}$, which only joint rotations of $W_Q$ and $W_K$ leave invariant; a ReLU
+# Gaussian, $S_{ij} = e^{-|q_i - k_j|^2/2\sqrt k}$ with the rows $q_i$ of $XW_Q$ and $k_j$ of $XW_K$, which of the changes $W_Q \mapsto W_QT$, $W_K \mapsto W_KT^{-\top}$ only the rotations leave invariant; a ReLU
 # stands between $W_V$ and $W_O$ while the whole matrix $D_{VO}$ is watched.
 
 # %% mystnb={"image": {"alt": "Two log-log plots of the drift of balances against the step. Left: three laws fall along the dashed line of order 1. Right: with one assumption broken the drift does not depend on the step."}}
@@ -334,8 +336,10 @@ claim["one-step"]
 theory.decay_flow_balance()
 
 # %% [markdown]
-# So $D(t) = e^{-2\lambda t} D(0)$: with decay, every layer ends balanced, from any start and at a rate that is known before
-# training. If only one of the two factors decays, nothing of the sort holds.
+# So $D(t) = e^{-2\lambda t} D(0)$: with decay every balance goes to zero, from any start and at a rate that is known before
+# training {cite}`kobayashi2024weight,marcotte2025transformative`. The rate is that of $D$ itself, not of $D$ relative to the factors. Where the data
+# hold the factors up, the layers end balanced; where nothing holds them, $A^\top A$ and $B^\top B$ shrink at the same rate $2\lambda$ as $D$, and
+# stay as unbalanced as they were. If only one of the two factors decays, nothing of the sort holds.
 
 # %% mystnb={"image": {"alt": "Two plots of the size of the balances over time on a logarithmic axis. Left: with decay on all matrices both follow the dashed exponential. Right: with decay on the query weights alone neither does."}}
 lawful = breaking.decayed_balance(SEEDS, DEVICE)
@@ -351,7 +355,10 @@ plt.show()
 # $[f, g] = \partial g\,f - \partial f\,g$ as well. If all these vectors together span $r$ of the $P$ directions at a generic
 # point, at most $P - r$ independent laws exist {cite}`marcotte2023abide`. The rank at random points is a computation of a
 # second, in float64 with the gap of the singular values to show that it is sharp.
-# It bounds $r$ from below, so it bounds the laws from above: **where the bound meets the number of laws that we know, the list is complete.**
+# It bounds $r$ from below, so it bounds the laws from above: **where the bound meets the number of laws that we know, the list is complete**,
+# at the size that was counted. Each row of the table is such a count at one size, with $L = 3$ tokens for attention. For one head without a
+# common feature and for shallow linear and ReLU networks that nothing is missing is a theorem {cite}`marcotte2023abide,marcotte2025transformative`; for the rows
+# with a common feature and for the Gaussian kernel we know no proof, and count.
 
 # %%
 counts = [(case, case.count()) for case in counting.cases()]
@@ -361,16 +368,17 @@ Markdown(counting.table(counts))
 
 # %% [markdown]
 # The second row has more columns than rows, $k > N$ with $N$ the rows of $A$ and $B$ together; there the entries of $D$
-# are no longer independent and only $Nk - N(N-1)/2$ of them count. Softmax attention has the laws of its two products and no
-# others, a common feature adds the $k$ entries of $w^\top W_K$, and the Gaussian kernel has none from $W_Q$ and $W_K$, except
+# are no longer independent and only $Nk - N(N-1)/2$ of them count. In these counts softmax attention has the laws of its two products
+# and no others, a common feature adds the $k$ entries of $w^\top W_K$, and the Gaussian kernel has none from $W_Q$ and $W_K$, except
 # that with a common feature the $k$ entries of $w^\top(W_Q + W_K)$ are kept: moving all queries and keys together
-# changes no distance.
+# changes no distance. With $L = 1$ the bound is of no use: every entry of $W_Q$ and $W_K$ is then kept.
 
 # %% [markdown]
 # ### Layers that start small end balanced
 #
 # {prf:ref}`def-balancing-layers` is now a corollary. From weights of size $\varepsilon$ the balance is of size $\varepsilon^2$
-# for ever; learning makes the factors of size one; so the *relative* imbalance at the end is $O(\varepsilon^2)$.
+# for ever; learning makes the factors of size one; so the *relative* imbalance at the end is $O(\varepsilon^2)$. Two sizes are drawn; the
+# claim in the table asks only that the smaller one ends below 0.05.
 
 # %% mystnb={"image": {"alt": "Relative imbalance of value and output weights over time on a logarithmic axis, for two initial sizes; both fall while the weights grow, the smaller start four times lower, as the dashed marks predict."}}
 figures.small_start_figure(breaking.small_start(SEEDS, DEVICE))
@@ -380,8 +388,9 @@ plt.show()
 # ## A run that can be solved
 #
 # Let the tokens be such that their means $m_i$ over each sample are white, $\frac1n\sum_i m_i m_i^\top = I$, and let the label be
-# linear in the mean, $y\,\beta^\top m_i$ with a unit vector $\beta$ and a number $y > 0$. At $W_Q = W_K = 0$ attention is
-# uniform and, since the gradients of $W_Q$ and $W_K$ contain each other as factors, it stays uniform for ever. The loss is then
+# linear in the mean, $y\,\beta^\top m_i$ with a unit vector $\beta$ and a number $y > 0$, and let the output be one number, $o = 1$. At $W_Q = W_K = 0$ attention is
+# uniform and, since the gradients of $W_Q$ and $W_K$ contain each other as factors, it stays uniform for ever. Every row of $SX$ is then $m_i^\top$, the residual of sample $i$ is
+# $m_i^\top(W_VW_O - y\beta)$ in every place, and since the means are white the loss is
 # $\frac12\|W_V W_O - y\beta\|^2$. Start with one aligned direction, $W_V = a\,\beta h^\top$ and $W_O = b\,h$ with a
 # unit vector $h$, and the layer is two numbers:
 #
@@ -468,7 +477,8 @@ claim["separatrix"]
 # ## The claims, with their controls
 #
 # Each row was evaluated on the seeds of this page; a seed is a fresh experiment with fresh data. The criteria were chosen on
-# seeds 0 to 9, which are not used here. A control is the same reading with one assumption broken, and must fail.
+# seeds 0 to 9, which are not used here. A control changes an assumption of its claim, most often, or else
+# its reading or its prediction, and must fail.
 
 # %%
 table = [claims.evaluate(entry, SEEDS, DEVICE) for entry in ROOM.claims]
@@ -487,8 +497,8 @@ print(
 # the right end of the figure the balance moves by a good part of what its own terms move.
 #
 # **Other optimisers.** Adam divides each entry of the gradient by a running estimate of its own size. That breaks the
-# symmetry entry by entry, so there is no step small enough to restore the law. Momentum breaks the one-step identity, though
-# with small steps it follows a flow of its own.
+# symmetry entry by entry, so there is no step small enough to restore the law. Momentum breaks the one-step identity and not the law: with its
+# factor $\rho$ held fixed and $\eta \to 0$, it follows the gradient flow on the faster clock $t/(1-\rho)$, and the balance is kept along it.
 
 # %% mystnb={"image": {"alt": "Log-log plot of the drift of the query-key balance relative to the change of its first term, against steps from 0.005 to 0.64: descent rises along the dashed line of order 1 and beyond it, Adam stays near 1 at every step."}}
 STEPS = (0.64, 0.32, 0.16, 0.08, 0.04, 0.02, 0.01, 0.005)
@@ -501,10 +511,20 @@ plt.show()
 # **Factors that are used twice.** A skip path that feeds keys forward, tied embeddings, or a key matrix that two layers
 # share: the pair no longer meets in one product only, and the law is gone at every step size, as the drift figure shows.
 #
-# **At realistic size** the laws hold unchanged in width, depth and number of heads, each head for itself, since only the
-# product structure was used. What changes is practice: AdamW instead of descent, and steps at the edge of stability. A trained
-# language model should not be expected to be balanced because of {prf:ref}`thm-attention-laws`; where it is, weight decay is
-# the likelier reason.
+# **At realistic size** the proof asks for two factors that meet in one product and nowhere else. Width, depth and the number of heads do not
+# disturb that: each head of each layer keeps its own balances. Four usual parts of a language model do.
+#
+# * *Rotary positions* put a rotation between the factors: the logit of query $i$ and key $j$ is $x_i W_Q R_{i-j} W_K^\top x_j^\top$. The scalings that
+#   leave it alone have generators that commute with every $R_{i-j}$. With distinct angles only one survives for each plane of two columns,
+#   and what is kept of $D_{QK}$ is its trace over each plane.
+# * *Query-key norm* divides each query and each key by its length. Then the logits do not feel the sizes of $W_Q$ and $W_K$: $\|W_Q\|^2$ and
+#   $\|W_K\|^2$ are kept one by one, while $D_{QK}$ as a matrix is not.
+# * *Grouped keys*, one $W_K$ for several $W_Q^h$: one balance a group, $\sum_h W_Q^{h\top} W_Q^h - W_K^\top W_K$, in place of one a head;
+#   likewise for shared values.
+# * *Biases* enter the balance: the bias of the queries counts as one more row of $W_Q$, that of the keys as one more row of $W_K$.
+#
+# Practice differs in one more way: it takes AdamW instead of descent, and steps at the edge of stability. A trained language model should not be expected to be
+# balanced because of {prf:ref}`thm-attention-laws`. Where one is, we would look at weight decay first; we have not measured one.
 
 # %% [markdown]
 # ## Exercises
@@ -575,16 +595,18 @@ plt.show()
 # :::{solution} ex-one-5
 # :class: dropdown
 #
-# At the start the speed of $u$ is $(a^2+b^2)(y-u)$, so with a small start both move alike at first. But the balanced run has the largest
-# product for a given $a^2+b^2$, since $ab \le (a^2+b^2)/2$ with equality at $a = b$. It starts ahead, and it is first. Same product: imbalance wins;
-# same size: balance wins.
+# The balanced run, if it starts below $y/2$. It starts ahead, since $ab \le (a^2+b^2)/2$ with equality at $a = b$. That alone is not enough, because at
+# *equal* $u$ the unbalanced run is the faster one. But let $v = a^2+b^2$, so that $\dot u = v(y-u)$ and, by {eq}`eq-ab`, $\dot v = 4u(y-u)$. The function $u(y-u)$ increases up to $u = y/2$.
+# So as long as the balanced run is ahead and below $y/2$, its $v$ grows faster, and from equal values it is the larger one. Were the two to meet at one $u$ below $y/2$,
+# the balanced run would be the faster there, hence would have been behind just before: a contradiction. Same product: imbalance wins; same size: balance wins.
 # :::
 #
 # :::{exercise}
 # :label: ex-one-6
 #
 # (★★★) Momentum, $v \leftarrow \rho v + \nabla\mathcal L$, $\theta \leftarrow \theta - \eta v$, follows the second-order equation
-# $m\ddot\theta + \dot\theta = -\nabla\mathcal L$ for small steps and a suitable clock. Show that for an antisymmetric generator $\Gamma$ the quantity
+# $m\ddot\theta + \dot\theta = -\nabla\mathcal L$ on the clock $t = j\eta/(1-\rho)$, with $m = \eta(1+\rho)/2(1-\rho)^2$, for small steps and $\rho$ so close to 1 that $m$ stays
+# finite. (At fixed $\rho$ the mass $m$ goes to zero with $\eta$, and the flow is the gradient flow.) Show that for an antisymmetric generator $\Gamma$ the quantity
 # $e^{t/m}\,\theta^\top \Gamma\,\dot\theta$ is constant along it: here a rotation *does* give a law.
 # :::
 #
@@ -600,12 +622,12 @@ plt.show()
 # %% [markdown]
 # ## In three lines
 #
-# 1. Factors that meet in a product keep $A^\top A - B^\top B$ along the flow of any loss; one head of softmax attention has these laws and no others, up to a common feature.
+# 1. Factors that meet in a product keep $A^\top A - B^\top B$ along the flow of any loss; one head of softmax attention on two tokens or more has these laws and no others, up to a common feature.
 # 2. Descent lets them drift at first order in its step, weight decay forgets them as $e^{-2\lambda t}$, Adam never knew them.
 # 3. A law can solve a run: the balanced attention layer learns along a logistic curve, and imbalance at the start is speed.
 #
 # **References.** {cite:t}`arora2018optimization`, {cite:t}`du2018balanced`, {cite:t}`kunin2021neural`, {cite:t}`marcotte2023abide`,
-# {cite:t}`marcotte2025transformative`, {cite:t}`saxe2014exact`, {cite:t}`hairer1993solving`; `attnflow.cite("foundations")` prints them as BibTeX.
+# {cite:t}`marcotte2025transformative`, {cite:t}`kobayashi2024weight`, {cite:t}`saxe2014exact`, {cite:t}`hairer1993solving`; `attnflow.cite("foundations")` prints them as BibTeX.
 
 # %%
 print(stamp.line(DEVICE))

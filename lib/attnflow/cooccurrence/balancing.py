@@ -95,8 +95,8 @@ CLAIMS = (
     ),
     claim(
         "count-laws",
-        "There are no other layer laws",
-        r"On one-hot words with $d=4$, $k=o=2$ the count from above meets the $3 + 2 + 3 + 2 = 10$ laws that are known.",
+        "The co-occurrence Transformer has no other layer laws",
+        r"On one-hot words with $d=4$, $k=o=2$, $L=4$ the count from above meets the $3 + 2 + 3 + 2 = 10$ laws that are known.",
         kinds.count(counted, theory.known_laws(4, 2, 2)),
         Control("Gaussian tokens, which do not sum to one", read=partial(counted, one_hot=False)),
         provenance=KNOWN,
@@ -105,7 +105,7 @@ CLAIMS = (
     *(
         claim(
             f"law-{name}",
-            f"The {name} balance drifts at first order",
+            f"The {name} balance of the co-occurrence Transformer drifts at first order",
             rf"${formula}$ drifts by $O(\eta)$ along descent: halving the step halves the drift, order 1.",
             kinds.law(law_drift, name),
             Control("Adam with the same steps", experiment=law_drift.but(method=ADAM)),
@@ -137,7 +137,7 @@ CLAIMS = (
     ),
     claim(
         "one-step",
-        "One step of descent, exactly",
+        "One step of the co-occurrence Transformer, exactly",
         r"$\Delta(A^\top A - B^\top B) = \eta^2(G_A^\top G_A - G_B^\top G_B)$ for both pairs of factors, here at $\eta = 0.1$.",
         kinds.one_step(one_step, "query-key", "value-output"),
         Control("momentum 0.9", experiment=one_step.but(method=flow.Momentum(0.9))),

@@ -118,7 +118,7 @@ CLAIMS = (
         r"with $\sigma_0 = 0.01/\sqrt{Lk}$.",
         Trial(early, itemgetter("tau_1"), Near(rel=0.06), predict=partial(landmark, name="tau")),
         UNEQUAL,
-        provenance=f"{DERIVED}; that a time of order $1/|\\omega|^2$ exists is the paper's Theorem 3.1",
+        provenance=f"{DERIVED}; that a time of order $1/|\\omega|^2$ exists is the paper's own Theorem 3.1",
     ),
     claim(
         "boundary-loss",
@@ -126,7 +126,7 @@ CLAIMS = (
         r"$\mathcal L(t_\star)$ is the number of the reduced flow, of order one.",
         Trial(early, itemgetter("loss_1"), Near(rel=0.03), predict=partial(landmark, name="loss")),
         UNEQUAL,
-        provenance=f"{DERIVED}; that it is of order one is the paper's Theorem 3.1",
+        provenance=f"{DERIVED}; that it is of order one is the paper's own Theorem 3.1",
     ),
     claim(
         "early-rise",
@@ -134,7 +134,7 @@ CLAIMS = (
         r"The losses of $I_2$ and $I_3$ both rise by more than 0.03 above their start before $t_\star$.",
         Trial(early, rise, Above(0.03), predict=second_loss_rise),
         UNEQUAL,
-        provenance="paper, Lemmas 4.1 and 4.2; the number derived here",
+        provenance="paper, its Lemmas 4.1 and 4.2; the number derived here",
     ),
     claim(
         "scores-wait",
@@ -142,7 +142,7 @@ CLAIMS = (
         r"At $t_\star$ the four watched scores have done less than one hundredth of their whole change.",
         Trial(base, partial(share, name="watched"), Below(0.01)),
         TINY,
-        provenance="paper, Theorem 3.1; the number derived here",
+        provenance="paper, its Theorem 3.1; the number derived here",
     ),
     claim(
         "separation",
@@ -151,7 +151,7 @@ CLAIMS = (
         "attention scores.",
         Trial(base, separation, Above(5)),
         TINY,
-        provenance="paper, Theorems 3.1 and 3.2; the number derived here",
+        provenance="paper, its Theorems 3.1 and 3.2; the number derived here",
     ),
     claim(
         "score-signs",
@@ -159,7 +159,7 @@ CLAIMS = (
         r"In Phase 2 $\Phi_{12}, \Phi_{21}$ rise and $\Phi_{13}, \Phi_{23}$ fall, $\Phi = W_QW_K^\top$, between all records.",
         Trial(base, partial(increments, name="watched", directions=UPWARDS), Exactly(), predict=1.0),
         Control("labels that ask for one word alone", experiment=BROKEN["label"]),
-        provenance="paper, Theorem 3.2",
+        provenance="paper, its Theorem 3.2",
     ),
     claim(
         "value-signs",
@@ -167,7 +167,7 @@ CLAIMS = (
         r"In Phase 2 entry (1,2) of $W_VW_V^\top$ rises and entries (1,3), (2,3) fall between all records.",
         Trial(base, partial(increments, name="gram", directions=UPWARDS[1:]), Exactly(), predict=1.0),
         Control("labels that ask for one word alone", experiment=BROKEN["label"], quota=(8, 10)),
-        provenance="paper, Theorem 3.2",
+        provenance="paper, its Theorem 3.2",
     ),
     claim(
         "token-sums",
@@ -175,7 +175,7 @@ CLAIMS = (
         r"At the end $\gamma_1+\gamma_2+\gamma_3$, $-(\gamma_1+\gamma_3)$ and $-(\gamma_2+\gamma_3)$ exceed $\gamma_1/10$.",
         Trial(base, token_sums, Above(0.1)),
         Control("no common word", experiment=BROKEN["no common"]),
-        provenance="paper, Theorem 3.2",
+        provenance="paper, its Theorem 3.2",
     ),
     claim(
         "loss-rate",
@@ -183,7 +183,7 @@ CLAIMS = (
         r"From $\mathcal L = 10^{-2}$ to $10^{-4}$ the slope $d\log\mathcal L/d\log t$ is close to $-1$.",
         Trial(base, fall, Near(abs=0.2), predict=-1.0),
         Control("the same slope in Phase 1", read=early_fall),
-        provenance="paper, Theorem F.8",
+        provenance="paper, its Theorem F.8",
     ),
     claim(
         "test-accuracy",
@@ -191,7 +191,7 @@ CLAIMS = (
         "Fresh samples with random words from the whole vocabulary are classified right in more than 95 %.",
         Trial(base, itemgetter("accuracy"), Above(0.95)),
         Control("no common word, so no bias", experiment=BROKEN["no common"]),
-        provenance="paper, Theorem 3.3; the number chosen here",
+        provenance="paper, its Theorem 3.3; the number chosen here",
     ),
     claim(
         "reduced-flow",

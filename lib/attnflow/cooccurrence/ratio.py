@@ -143,7 +143,7 @@ CLAIMS = (
         r"For all $t \ge t_\star$ the largest $|\log(s_3/s_2)|$ is small.",
         Trial(base, singles_apart, Below(0.15)),
         Control(r"large $\sigma_0$, $c_0 = 16$", experiment=BROKEN["large"]),
-        provenance="paper, Lemma 4.4",
+        provenance="paper, its Lemma 4.4",
     ),
     claim(
         "balance-step",

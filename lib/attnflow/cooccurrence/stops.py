@@ -40,7 +40,7 @@ CLAIMS = (
         r"No attention weight leaves $1/L$ by more than a thousandth of it, down to a loss of $10^{-6}$.",
         Trial(base, itemgetter("unevenness"), Below(1e-3)),
         Control(r"large $\sigma_0$, $c_0 = 16$", experiment=BROKEN["large"]),
-        provenance="paper, Theorem F.8 (change of order $1/L^2$); the number derived here",
+        provenance="paper, its Theorem F.8 (change of order $1/L^2$); the number derived here",
     ),
     claim(
         "balance-unequal",
@@ -54,7 +54,7 @@ CLAIMS = (
     claim(
         "balance-rare",
         "A rare class does not balance",
-        r"With three samples in $I_3$, $s_3/s_2$ ends at the dual of the data, far from 1: Lemma 4.4 needs its fractions.",
+        r"With three samples in $I_3$, $s_3/s_2$ ends at the dual of the data, far from 1: their Lemma 4.4 needs its fractions.",
         Trial(BROKEN["rare"], itemgetter("singles_end"), Near(rel=0.05), predict=partial(data, name="singles")),
         Control("the prediction 1 of the lemma", predict=1.0),
         provenance=KNOWN,

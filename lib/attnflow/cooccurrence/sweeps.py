@@ -69,11 +69,11 @@ CLAIMS = (
     claim(
         "paper-scores",
         "The paper's own experiment moves its scores the same way",
-        r"Under the uniform reading of 'Kaiming' all four changes have the sign of Theorem 3.2 after 1000 steps: the "
+        r"Under the uniform reading of 'Kaiming' all four changes have the sign of their Theorem 3.2 after 1000 steps: the "
         "least is above three tenths of the largest.",
         Trial(paper_run, paper_scores, Above(0.3)),
         Control("labels that ask for one word alone", experiment=paper_run.but(label="first")),
-        provenance="paper, appendix A and Theorem 3.2; the reading derived here",
+        provenance="paper, its appendix A and its Theorem 3.2; the reading derived here",
     ),
 )
 

@@ -7,4 +7,5 @@ ROOM = Room(
     name="encoder",
     title="Scaling and initialisation in a shallow encoder",
     sections=("balancing", "theorem", "rates", "limits", "lazy", "pairs", "vision"),
+    background=("arda2026shallow", "qin2025residual", "minoza2026linearized"),
 )

@@ -132,7 +132,7 @@ CLAIMS = (
     ),
     claim(
         "law-query-key",
-        "The query-key balance drifts at first order",
+        "The query-key balance of the encoder drifts at first order",
         r"$W_Q^\top W_Q - W_K^\top W_K$ drifts by $O(\eta)$ along descent: order 1 in the step." + NINE,
         law(law_drift, "query-key"),
         Control("twice the learning rate for $W_Q$", experiment=rated_drift, read=kinds.order_of("query-key, plain")),
@@ -157,7 +157,7 @@ CLAIMS = (
     ),
     claim(
         "one-step",
-        "One step of descent, exactly",
+        "One step of descent on the encoder, exactly",
         r"$\Delta(W_Q^\top W_Q - W_K^\top W_K) = \eta^2(G_Q^\top G_Q - G_K^\top G_K)$ at every step.",
         kinds.one_step(one_step, "query-key"),
         Control("momentum 0.9", experiment=one_step.but(method=Momentum(0.9))),
@@ -166,7 +166,7 @@ CLAIMS = (
     claim(
         "count",
         "The encoder has no other laws",
-        r"With $d = k = 2$ it has exactly 3 laws of $W_Q, W_K$ and one a neuron.",
+        r"With $d = k = L = 2$ it has at most the 3 laws of $W_Q, W_K$ and the one of each neuron.",
         kinds.count(most_laws, known_laws(2, 2)),
         Control("tanh in place of ReLU", read=partial(most_laws, activation=torch.tanh)),
         cite=COUNT,
@@ -174,7 +174,7 @@ CLAIMS = (
     claim(
         "count-hidden",
         "With a trained hidden matrix too",
-        r"With $W_H$ trained and $d = k = 2$: 3 laws of $W_Q, W_K$, 3 of $W_V, W_H$, one a neuron, and no others.",
+        r"With $W_H$ trained and $d = k = L = 2$: at most 3 laws of $W_Q, W_K$, 3 of $W_V, W_H$ and one a neuron.",
         kinds.count(partial(most_laws, hidden=True), known_laws(2, 2, hidden=True)),
         Control("tanh in place of ReLU", read=partial(most_laws, hidden=True, activation=torch.tanh)),
         cite=COUNT,

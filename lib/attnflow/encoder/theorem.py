@@ -61,12 +61,13 @@ at_one = conditions_run.but(init="lecun", scaling=1.0, copies=4)
 
 PYRAMID = ("wu2023encoder", "nguyen2020pyramidal")
 RECALLED = "recalled, constants not checked; derived here for average pooling"
+COUNTED = "counted here for average pooling; the paper's abstract has a quadratic width and names no scaling"
 CLAIMS = (
     claim(
         "bound",
         "The loss stays under the curve of the theorem",
-        r"$\mathcal L_t \le (1 - \eta\alpha^2/2)^t\,\mathcal L_0$ at every step: the largest left over right side after the "
-        "start.",
+        r"$\mathcal L_j \le (1 - \eta\alpha^2/2)^j\,\mathcal L_0$ after every step $j$: the largest left over right side after "
+        "the start.",
         Trial(bound_run, loss_over_bound, Below(1.0)),
         Control(r"a step of $4/\mu_{\max}$", experiment=bound_run.but(unit=4.0)),
         provenance=RECALLED,
@@ -101,18 +102,18 @@ CLAIMS = (
     claim(
         "exponent-half",
         r"With $\tau_0 = k^{-1/2}$ the conditions ask for $k \sim n^3$",
-        "For LeCun and He, from condition (B); for NTK no width is enough.",
+        "For LeCun and He, from condition (B); for NTK no width is enough. A count of powers, not a run.",
         kinds.count(lambda: bounds.required("lecun", 0.5) if bounds.required("ntk", 0.5).is_infinite else 0.0, 3.0),
         Control(r"$\tau_0 = k^{-1}$", read=partial(bounds.required, "lecun", 1.0)),
-        provenance=RECALLED,
+        provenance=COUNTED,
     ),
     claim(
         "exponent-one",
         r"With $\tau_0 = k^{-1}$ they ask for $k \sim n^2$, by a choice of radius",
-        "For LeCun and He, from condition (A) of $W_O$ at a radius of the order of one.",
+        "For LeCun and He, from condition (A) of $W_O$ at a radius of the order of one. A count of powers, not a run.",
         kinds.count(partial(bounds.required, "lecun", 1.0), 2.0),
         Control("the best radius, $n^{3/8}$", read=lambda: bounds.best_radius("lecun", 1.0)[1]),
-        provenance=RECALLED,
+        provenance=COUNTED,
     ),
     claim(
         "condition-exponents",

@@ -94,10 +94,11 @@ CLAIMS = (
     claim(
         "decay",
         "Weight decay forgets every imbalance at one rate",
-        r"Under weight decay $\lambda$ both balances shrink as $e^{-2\lambda t}$, whatever the loss does.",
+        r"Under weight decay $\lambda$ both balances, as they are and not relative to the weights, shrink as "
+        r"$e^{-2\lambda t}$, whatever the loss does.",
         Trial(decayed_balance, itemgetter("rate"), Near(abs=0.005), predict=1.0),
         Control("decay on $W_Q$ alone", experiment=decayed_balance.but(only="W_Q")),
-        cite=("kobayashi2024weight",),
+        cite=("kobayashi2024weight", "marcotte2025transformative"),
     ),
     claim(
         "adam",
@@ -111,8 +112,8 @@ CLAIMS = (
     known(
         "balanced-layers",
         "Layers that start small end balanced",
-        r"From weights of size $\varepsilon = 0.05$ the imbalance $\|D_{VO}\|/\|W_V\|\|W_O\|$ is $O(\varepsilon^2)$ "
-        "once the loss has fallen to three tenths.",
+        r"From weights of size $\varepsilon = 0.05$ the imbalance $\|D_{VO}\|/\|W_V\|\|W_O\|$, of order $\varepsilon^2$, is "
+        "below 0.05 once the loss has fallen to three tenths.",
         Trial(small_start, itemgetter("end"), Below(0.05)),
         Control("a start of size 1", experiment=small_start.but(scales=(1.0,))),
         cite=BALANCE,

@@ -207,21 +207,21 @@ CLAIMS = (
     known(
         "count-product",
         "A product has no other laws",
-        r"$AB^\top$ with 3 + 4 rows and width 2 has exactly the $k(k+1)/2 = 3$ laws of its balance.",
+        r"$AB^\top$ with 3 + 4 rows and width 2: at most as many laws as the $k(k+1)/2 = 3$ of its balance.",
         *counted(product(3, 4, 2), "a skip path that uses one factor again", product(3, 4, 2, skip=True)),
         cite=("marcotte2023abide",),
     ),
     known(
         "count-neurons",
         "ReLU neurons have one law each",
-        "Four ReLU neurons on three inputs have exactly four laws.",
+        "Four ReLU neurons on three inputs: at most the four laws that are known.",
         *counted(neurons(3, 4), "tanh in place of ReLU", neurons(3, 4, "tanh")),
         cite=("marcotte2023abide",),
     ),
     known(
         "count-attention",
         "One head of softmax attention has no other laws",
-        r"With $d=3$, $k=2$ a head has exactly 3 laws from $W_Q, W_K$ and 3 from $W_V, W_O$.",
+        r"With $d=3$, $k=2$ and $L=3$ tokens a head has at most the 3 laws of $W_Q, W_K$ and the 3 of $W_V, W_O$.",
         *counted(
             attention(3, 2, 2),
             "Gaussian attention, where only the 3 of $W_V, W_O$ remain",
@@ -231,8 +231,8 @@ CLAIMS = (
     ),
     claim(
         "count-shift",
-        "A common feature adds exactly k laws",
-        r"When $Xw = 1$ on all tokens the same head has $k = 2$ more, the entries of $w^\top W_K$, and no others.",
+        "A common feature adds k laws",
+        r"When $Xw = 1$ on all tokens the same head has at most $k = 2$ more, the entries of $w^\top W_K$.",
         *counted(attention(3, 2, 2, common=True), "tokens without a common feature", attention(3, 2, 2)),
         cite=("marcotte2025transformative",),
     ),

@@ -203,7 +203,8 @@ CLAIMS = (
     claim(
         "separatrix",
         "The separatrix decides the side",
-        r"Starts off the line $a + b = 0$ end at $u = y$ on their own side of it: the share that does is 1.",
+        r"Random starts at least 0.05 from the line $a + b = 0$ end with $|u - y| < 0.1$ on their own side of it: the share that "
+        "does is 1; starts nearer to the line, which take long to leave it, are not counted.",
         Trial(portrait_run, itemgetter("share"), Exactly(), predict=1.0),
         Control(r"descent with the step 1.2", experiment=portrait_run.but(method=flow.Descent(), step=1.2)),
         cite=("saxe2014exact",),
