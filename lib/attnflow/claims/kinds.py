@@ -11,6 +11,9 @@ from attnflow.claims.experiment import Experiment
 from attnflow.runs import Stack
 
 
+SWITCHING = " In at least nine of ten seeds: a neuron that switches between two steps shifts the order."
+
+
 def order_of(*names: str, target: float = 1.0) -> Callable[[dict], Stack]:
     """Reading: the order in the step of a drift or an error; of several ``names``, the one furthest from ``target``. (S,)."""
 

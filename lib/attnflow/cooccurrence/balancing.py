@@ -108,13 +108,16 @@ CLAIMS = (
             f"The {name} balance of the co-occurrence Transformer drifts at first order",
             rf"${formula}$ drifts by $O(\eta)$ along descent: halving the step halves the drift, order 1.",
             kinds.law(law_drift, name),
-            Control("Adam with the same steps", experiment=law_drift.but(method=ADAM)),
+            Control(
+                f"twice the learning rate for ${first}$",
+                experiment=law_drift.but(rates={"signs": 0.0, first: 2.0}),
+            ),
             provenance=KNOWN,
             cite=LAWS,
         )
-        for name, formula in (
-            ("query-key", r"W_Q^\top W_Q - W_K^\top W_K"),
-            ("value-output", r"W_V^\top W_V - W_OW_O^\top"),
+        for name, first, formula in (
+            ("query-key", "W_Q", r"W_Q^\top W_Q - W_K^\top W_K"),
+            ("value-output", "W_V", r"W_V^\top W_V - W_OW_O^\top"),
         )
     ),
     claim(

@@ -81,7 +81,6 @@ same_losses = Experiment(equivalence, {"d": 12, "width": 50})
 
 LAWS, COUNT = ("du2018balanced", "marcotte2025transformative"), ("marcotte2023abide",)
 law = partial(kinds.law, quota=(9, 10))
-NINE = " In nine of ten seeds or more: a neuron that switches between two steps shifts the order."
 CLAIMS = (
     claim(
         "proof-neuron",
@@ -125,7 +124,7 @@ CLAIMS = (
     claim(
         "law-neuron",
         "The neuron balance drifts at first order",
-        r"$|v_j|^2 - o_j^2$ drifts by $O(\eta)$ along descent: order 1 in the step." + NINE,
+        r"$|v_j|^2 - o_j^2$ drifts by $O(\eta)$ along descent: order 1 in the step." + kinds.SWITCHING,
         law(law_drift, "neuron"),
         Control("the same balance where $W_H$ is trained too", experiment=hidden_drift),
         cite=LAWS,
@@ -133,7 +132,7 @@ CLAIMS = (
     claim(
         "law-query-key",
         "The query-key balance of the encoder drifts at first order",
-        r"$W_Q^\top W_Q - W_K^\top W_K$ drifts by $O(\eta)$ along descent: order 1 in the step." + NINE,
+        r"$W_Q^\top W_Q - W_K^\top W_K$ drifts by $O(\eta)$ along descent: order 1 in the step." + kinds.SWITCHING,
         law(law_drift, "query-key"),
         Control("twice the learning rate for $W_Q$", experiment=rated_drift, read=kinds.order_of("query-key, plain")),
         cite=LAWS,
@@ -142,7 +141,7 @@ CLAIMS = (
         "law-hidden",
         "Both balances of the hidden matrix drift at first order",
         r"$W_V^\top W_V - W_H W_H^\top$ and the neuron balance of $W_H, W_O$ drift by $O(\eta)$: order 1 in the step."
-        + NINE,
+        + kinds.SWITCHING,
         law(hidden_drift, "value-hidden", "hidden-output"),
         Control("the neuron balance of $W_V, W_O$", read=kinds.order_of("neuron")),
         cite=LAWS,
@@ -150,7 +149,8 @@ CLAIMS = (
     claim(
         "law-rates",
         "The rescaled balances drift at first order",
-        r"With block learning rates, $|v_j|^2/\eta_V - o_j^2/\eta_O$ and its query-key twin drift by $O(\eta)$." + NINE,
+        r"With block learning rates, $|v_j|^2/\eta_V - o_j^2/\eta_O$ and its query-key twin drift by $O(\eta)$."
+        + kinds.SWITCHING,
         law(rated_drift, "neuron", "query-key"),
         Control("the balance that is not rescaled", read=kinds.order_of("neuron, plain")),
         cite=LAWS,

@@ -125,8 +125,9 @@ CLAIMS = (
     known(
         "law-neuron",
         "Behind a ReLU only the diagonal is kept",
-        r"With a ReLU between them, $\delta_j = \|v_j\|^2 - \|o_j\|^2$ of every neuron drifts by $O(\eta)$: order 1 in the step.",
-        kinds.law(law_drift.but(activation="relu"), "neuron"),
+        r"With a ReLU between them, $\delta_j = \|v_j\|^2 - \|o_j\|^2$ of every neuron drifts by $O(\eta)$: order 1 in the step."
+        + kinds.SWITCHING,
+        kinds.law(law_drift.but(activation="relu"), "neuron", quota=(9, 10)),
         Control("tanh in place of ReLU", experiment=law_drift.but(activation="tanh")),
         cite=("du2018balanced", "marcotte2023abide"),
     ),
