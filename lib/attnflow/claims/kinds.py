@@ -10,7 +10,6 @@ from attnflow.claims.criteria import Below, Exactly, Near
 from attnflow.claims.experiment import Experiment
 from attnflow.runs import Stack
 
-
 SWITCHING = " In at least nine of ten seeds: a neuron that switches between two steps shifts the order."
 
 
