@@ -29,7 +29,10 @@ def parser() -> Parser:
     )
     one.add_argument("--id", action="append", help="one claim by its id; may be repeated")
     one.add_argument(
-        "--seeds", default="100:110", metavar="A:B", help="fresh seeds, or N for 0:N (default: %(default)s)"
+        "--seeds",
+        default=commands.BOOK,
+        metavar="A:B",
+        help=f"fresh seeds, or N for 0:N (default: %(default)s, and {commands.WITH_QUOTA} for rows with a quota)",
     )
     one.add_argument("--device", **device)
     one.add_argument("--json", metavar="FILE", help="write the rows here, once, at the end")

@@ -13,6 +13,8 @@ from attnflow.claims.row import read_run
 from attnflow.rooms import cite, room, rooms, unique
 
 MOST_SEEDS = 1000
+BOOK = "100:110"  # the seeds of the book
+WITH_QUOTA = "100:160"  # of its rows that state a share of the seeds
 
 
 def registry(chapters: Sequence[str] | None = None) -> tuple[Claim, ...]:
@@ -69,10 +71,14 @@ def chosen(options: argparse.Namespace) -> tuple[Claim, ...]:
     return tuple(claim for claim in found if not options.id or claim.id in options.id)
 
 
-def evaluated(found: Sequence[Claim], seeds: Sequence[int], where: object) -> list[Row]:
-    """Rows of the claims ``found`` on ``seeds`` and the device ``where``, printed as they finish."""
-    rows = []
-    for row in claims.evaluate_all(found, seeds, where):
+def evaluated(found: Sequence[Claim], seeds: str, where: object) -> list[Row]:
+    """Rows of the claims ``found`` on ``seeds`` and the device ``where``, printed as they finish.
+
+    On the seeds of the book a row with a quota takes those of ``WITH_QUOTA``.
+    """
+    rows, chosen = [], seed_range(seeds)
+    more = seed_range(WITH_QUOTA)[len(chosen) :] if seeds == BOOK else ()
+    for row in claims.evaluate_all(found, chosen, where, more):
         rows.append(row)
         print(row.line(), flush=True)
     return rows
@@ -81,7 +87,7 @@ def evaluated(found: Sequence[Claim], seeds: Sequence[int], where: object) -> li
 def run_claims(options: argparse.Namespace) -> int:
     """The subcommand ``claims``, with its ``options``."""
     found = chosen(options)
-    seeds = seed_range(options.seeds)
+    seed_range(options.seeds)
     where = runs.device(options.device)
     path = writable(options.json) if options.json else None
     if options.list:
@@ -89,7 +95,7 @@ def run_claims(options: argparse.Namespace) -> int:
             print(f"{claim.id:34} {claim.state:12} {claim.title}")
         return 0
     print(f"{len(found)} claim{'s' * (len(found) != 1)} on seeds {options.seeds}, {where}", flush=True)
-    rows = evaluated(found, seeds, where)
+    rows = evaluated(found, options.seeds, where)
     wrong = [row.id for row in rows if not row.consistent]
     if path:
         environment = stamp.environment(where) | {"seeds": options.seeds}
@@ -140,10 +146,10 @@ def run_compare(options: argparse.Namespace) -> int:
     if options.file:
         other, found = read_run(Path(options.file))
     else:
-        seeds, where = seed_range(environment["seeds"]), runs.device()
-        print(f"Running the claims of the book on its seeds, {environment['seeds']}.", flush=True)
+        seeds, where = environment["seeds"], runs.device()
+        print(f"Running the claims of the book on its seeds, {seeds}.", flush=True)
         found = evaluated(registry(), seeds, where)
-        other = stamp.environment(where) | {"seeds": environment["seeds"]}
+        other = stamp.environment(where) | {"seeds": seeds}
         print()
     for name, value in environment.items():
         if other.get(name) != value and name != "date":

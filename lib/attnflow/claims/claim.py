@@ -10,6 +10,7 @@ import torch
 from attnflow import citations, runs
 from attnflow.claims.criteria import Criterion
 from attnflow.claims.experiment import Experiment
+from attnflow.claims.quota import Quota, can_be_missed, checked, words
 
 STATES = ("reproduced", "reproduced with changed constants", "not reproduced", "not testable here")
 KINDS = ("law", "proof", "count", "order", "one-step", "prediction", "observation")
@@ -31,7 +32,7 @@ class Trial:
     read: Callable
     holds: Criterion
     predict: float | Callable | None = None
-    quota: str | tuple[int, int] = "all"
+    quota: Quota = "all"
     undefined: float = float("nan")
     kind: str = ""
 
@@ -49,10 +50,7 @@ class Trial:
             )
         if self.predict is not None and not callable(self.predict):
             runs.number("predict", self.predict)
-        if self.quota != "all":
-            pair = isinstance(self.quota, tuple) and len(self.quota) == 2
-            pair = pair and all(isinstance(part, int) for part in self.quota) and 0 < self.quota[0] <= self.quota[1]
-            runs.check("quota", self.quota, "'all', or (k, of) with whole numbers 0 < k <= of", pair)
+        checked(self.quota)
 
     def predicted(self, record: object = None) -> float | np.ndarray | None:
         """What is predicted for a ``record``: a number, (S,), or None where nothing is."""
@@ -140,7 +138,9 @@ class Claim:
         if self.testable:
             runs.check(f"trial of {self.id}", self.trial, "a Trial", isinstance(self.trial, Trial))
             runs.check(f"control of {self.id}", self.control, "a Control", isinstance(self.control, Control))
-            self.control.of(self.trial)
+            asked = self.control.of(self.trial).quota
+            allowed = "a quota that ten seeds without a failure contradict"
+            runs.check(f"control of {self.id}", asked, allowed, can_be_missed(asked))
 
     def __repr__(self):
         return f"Claim({self.id!r})"
@@ -163,7 +163,11 @@ class Claim:
         """The box of the chapter: statement, provenance, criterion and control, as Markdown."""
         lines = [f"**{self.title}** · `{self.id}`", "", self.statement, "", f"*Provenance:* {self.provenance}."]
         if self.testable:
-            lines += ["", f"*Criterion:* {self.trial.holds}. *Control, which must fail:* {self.control.title}."]
+            asked, broken = words(self.trial.quota), words(self.control.of(self.trial).quota)
+            lines += [
+                "",
+                f"*Criterion:* {self.trial.holds}{asked}. *Control, which must fail{broken}:* {self.control.title}.",
+            ]
         return "\n".join("> " + line for line in lines)
 
 

@@ -4,27 +4,12 @@ import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy.stats import binom
 from tqdm import tqdm
 
 from attnflow.claims.claim import CHUNK, Claim, joined
 from attnflow.claims.experiment import forget
+from attnflow.claims.quota import counted, enough
 from attnflow.claims.row import Row, blank
-
-LEVEL = 0.01  # of the one-sided binomial test behind a quota
-
-
-def enough(good: np.ndarray, quota: str | tuple) -> bool:
-    """Whether the share of ``good`` (S,) seeds meets a ``quota``: all of them, or not rejected at 1 % against k of n.
-
-    >>> enough(np.array([True, True]), "all"), enough(np.array([True] * 6 + [False] * 4), (8, 10))
-    (True, True)
-    >>> enough(np.array([True] * 3 + [False] * 7), (8, 10))
-    False
-    """
-    if quota == "all":
-        return bool(good.all())
-    return bool(binom.cdf(good.sum(), len(good), quota[0] / quota[1]) >= LEVEL)
 
 
 def evaluate(claim: Claim, seeds: Sequence[int], device: object = None) -> Row:
@@ -54,24 +39,34 @@ def settled(claim: Claim, found: list[tuple], seconds: float) -> Row:
         shown=trial.holds.show(measured.tolist()),
         margin=float(np.min(margin)),
         holds=enough(margin >= 0, trial.quota),
+        good=counted(margin >= 0, trial.quota),
         control_measured=tuple(control_measured.tolist()),
         control_shown=broken.holds.show(control_measured.tolist()),
         control_fails=enough(excess < 0, broken.quota),
+        control_good=counted(excess < 0, broken.quota),
         seconds=round(seconds, 2),
     )
 
 
-def evaluate_all(claims: Sequence[Claim], seeds: Sequence[int], device: object = None) -> Iterator[Row]:
+def evaluate_all(
+    claims: Sequence[Claim], seeds: Sequence[int], device: object = None, more: Sequence[int] = ()
+) -> Iterator[Row]:
     """Rows of ``claims`` on ``seeds``, on a ``device``, one after the other; a claim that fails to run says so in its row.
 
-    More seeds than one stack holds are taken stack by stack through all claims, so that the records of one stack are all that
-    is kept at a time; the rows then come together at the end, and a bar shows how far the work is.
+    more: further seeds for trials and controls with a quota. More seeds than one stack holds are taken stack by stack through all
+    claims, so that the records of one stack are all that is kept at a time; the rows then come together at the end, and a bar
+    shows how far the work is.
     """
     parts = {claim.id: ([], [], [0.0], []) for claim in claims}
-    stacks = [tuple(seeds[start : start + CHUNK]) for start in range(0, len(seeds), CHUNK)]
+    stacks, further = (
+        [tuple(some[start : start + CHUNK]) for start in range(0, len(some), CHUNK)] for some in (seeds, more)
+    )
     for place, stack in enumerate(tqdm(stacks, desc="stacks of seeds", disable=None if len(stacks) > 1 else True)):
         for claim in claims:
             _measure(claim, stack, device, parts[claim.id], first=place == 0)
+            if place == len(stacks) - 1:
+                for each in further:
+                    _measure(claim, each, device, parts[claim.id], further=True)
             if len(stacks) == 1:
                 yield _finished(claim, parts[claim.id])
         forget()
@@ -79,15 +74,15 @@ def evaluate_all(claims: Sequence[Claim], seeds: Sequence[int], device: object =
         yield from (_finished(claim, parts[claim.id]) for claim in claims)
 
 
-def _measure(claim, stack, device, part, first):
-    """Add what one stack of seeds says of a claim and its control."""
+def _measure(claim, stack, device, part, first=False, further=False):
+    """Add what one stack of seeds says of a claim and its control; a ``further`` one, of what has a quota alone."""
     own, control, seconds, errors = part
     if not claim.testable or errors:
         return
     began = time.perf_counter()
     try:
         for trial, found in ((claim.trial, own), (claim.control.of(claim.trial), control)):
-            if first or trial.experiment is not None:
+            if first or (trial.experiment is not None and not (further and trial.quota == "all")):
                 found.append(trial.measure(stack, device))
     except Exception as error:  # one broken claim must not hide the verdict on the others
         errors.append(f"{type(error).__name__}: {error}")

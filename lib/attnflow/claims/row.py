@@ -19,7 +19,8 @@ class Row:
     id, chapter, title, statement, provenance, cite, state, kind: those of the claim and its trial; criterion, control: their
     text; holds, control_fails: the verdicts; seed_dependent: whether there is one number a seed, or one number of algebra;
     predicted: a number, one a seed, or None; measured, control_measured: one number a seed; shown, control_shown: these as
-    text; margin: the least distance to the edge of the criterion, in its units; seconds: what it took; error: what went wrong.
+    text; good, control_good: how many seeds are as asked, where there is a quota; margin: the least distance to the edge of the
+    criterion, in its units; seconds: what it took; error: what went wrong.
     """
 
     id: str
@@ -36,10 +37,12 @@ class Row:
     criterion: str = ""
     margin: float | None = None
     holds: bool = False
+    good: str = ""
     control: str = ""
     control_measured: tuple = ()
     control_shown: str = ""
     control_fails: bool = False
+    control_good: str = ""
     seed_dependent: bool = False
     seconds: float = 0.0
     error: str = ""
@@ -64,12 +67,12 @@ class Row:
     @property
     def verdict(self) -> str:
         """What became of the claim."""
-        return "holds" if self.holds else "does not hold"
+        return self._in("holds" if self.holds else "does not hold", self.good)
 
     @property
     def control_verdict(self) -> str:
         """What became of the control."""
-        return "fails, as it must" if self.control_fails else "does not fail"
+        return self._in("fails, as it must" if self.control_fails else "does not fail", self.control_good)
 
     def line(self) -> str:
         """The view of the terminal."""
@@ -80,8 +83,9 @@ class Row:
             return head + f"could not be run: {self.error}"
         forecast = f"predicted {self.forecast}, " if self.forecast else ""
         return head + (
-            f"{forecast}measured {self.shown}: {'holds' if self.holds else 'violated'} ({self.criterion}); "
-            f"control {self.control_shown} {'fails' if self.control_fails else 'DOES NOT FAIL'}; {self.seconds:.1f} s"
+            f"{forecast}measured {self.shown}: {self._in('holds' if self.holds else 'violated', self.good)} ({self.criterion}); "
+            f"control {self.control_shown} {self._in('fails' if self.control_fails else 'DOES NOT FAIL', self.control_good)}; "
+            f"{self.seconds:.1f} s"
         )
 
     def cells(self) -> list[str]:
@@ -90,9 +94,15 @@ class Row:
             return [self.title, "", "", self.state, ""]
         if self.error:
             return [self.title, "", "", f"**could not be run**: {self.error}", ""]
-        holds, fails = "holds" if self.holds else "**violated**", "fails" if self.control_fails else "**does not fail**"
+        holds = self._in("holds" if self.holds else "**violated**", self.good)
+        fails = self._in("fails" if self.control_fails else "**does not fail**", self.control_good)
         control = f"{self.control}: {self.control_shown}, {fails}"
         return [self.title, self.forecast, self.shown, f"{self.criterion}: {holds}", control]
+
+    @staticmethod
+    def _in(told: str, good: str) -> str:
+        """A verdict, and how many seeds are behind it where there is a quota."""
+        return f"{told} in {good}" if good else told
 
     def card(self) -> list[tuple[str, str]]:
         """The view of the ledger: pairs of a term and its text."""
@@ -100,13 +110,15 @@ class Row:
             return []
         if self.error:
             return [("Measured", f"could not be run: {self.error}")]
-        over = f" over {len(self.measured)} seeds" if self.seed_dependent else ""
+        over, beyond = (
+            f" over {len(some)} seeds" if self.seed_dependent else "" for some in (self.measured, self.control_measured)
+        )
         margin = "" if self.margin is None else f" (margin {show(self.margin)})"
         return [
             ("Predicted", self.forecast or "–"),
             ("Measured", self.shown + over),
             ("Criterion", f"{self.criterion}: {self.verdict}{margin}"),
-            ("Control", f"{self.control}: {self.control_shown}{over}, {self.control_verdict}"),
+            ("Control", f"{self.control}: {self.control_shown}{beyond}, {self.control_verdict}"),
         ]
 
     def compared(self, other: "Row | None") -> tuple[str, ...]:

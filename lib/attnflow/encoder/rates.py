@@ -53,12 +53,14 @@ CLAIMS = (
         "rate",
         "The kernel at the start predicts the linear rate",
         r"NTK, $\tau_0 = k^{-1}$, $k = 2048$: late rate of the loss over that of descent with the kernel $K_0$, both between "
-        r"$10^{-6}$ and $10^{-12}$ of the first loss.",
+        r"$10^{-6}$ and $10^{-12}$ of the first loss, in at least nine of ten seeds: the least eigenvalue, which sets the late "
+        "rate, moves most where it is smallest.",
         Trial(
             wide_run,
             lambda record: late_rate(record, record["loss"]) / late_rate(record, forecast(record)),
             Near(abs=0.1),
             predict=1.0,
+            quota=(9, 10),
         ),
         Control(r"mean-field output, $\tau_1 = 1/k$", experiment=field_run),
         cite=("jacot2018ntk", "wu2023encoder"),
@@ -108,9 +110,10 @@ CLAIMS = (
     ),
     claim(
         "divergence",
-        r"At $4/\mu_{\max}$ nothing converges",
-        r"With the step $4/\mu_{\max}(K_0)$ the loss ends at more than a thousand times its start, or overflows.",
-        Trial(edge_run.but(unit=4.0), left, Above(1e3)),
+        r"At $4/\mu_{\max}$ hardly anything converges",
+        r"With the step $4/\mu_{\max}(K_0)$ the loss ends at more than a thousand times its start, or overflows, in at least "
+        "nine of ten seeds: now and then a run still lands.",
+        Trial(edge_run.but(unit=4.0), left, Above(1e3), quota=(9, 10)),
         Control(r"a step of $2.5/\mu_{\max}$", experiment=edge_run.but(unit=2.5), quota=(9, 10)),
         cite=EDGE,
     ),
