@@ -352,9 +352,10 @@ plt.show()
 #
 # A law $C(\theta)$ that holds for every loss and every data set is constant along each field $\nabla_\theta f_x(\theta)$, where
 # $f_x$ is one output of the network for one input $x$. It is then constant along their Lie brackets
-# $[f, g] = \partial g\,f - \partial f\,g$ as well. If all these vectors together span $r$ of the $P$ directions at a generic
-# point, at most $P - r$ independent laws exist {cite}`marcotte2023abide`. The rank at random points is a computation of a
-# second, in float64 with the gap of the singular values to show that it is sharp.
+# $[f, g] = \partial g\,f - \partial f\,g$ as well, and along brackets of brackets. If all these vectors together span $r$ of the $P$
+# directions at a generic point, at most $P - r$ independent laws exist {cite}`marcotte2023abide`. Brackets are nested until three more
+# batches of random ones add nothing to the rank. At random points that is a computation of a second, in float64 with the gap of
+# the singular values to show that it is sharp.
 # It bounds $r$ from below, so it bounds the laws from above: **where the bound meets the number of laws that we know, the list is complete**,
 # at the size that was counted. Each row of the table is such a count at one size, with $L = 3$ tokens for attention. For one head without a
 # common feature and for shallow linear and ReLU networks that nothing is missing is a theorem {cite}`marcotte2023abide,marcotte2025transformative`; for the rows
@@ -372,6 +373,24 @@ Markdown(counting.table(counts))
 # and no others, a common feature adds the $k$ entries of $w^\top W_K$, and the Gaussian kernel has none from $W_Q$ and $W_K$, except
 # that with a common feature the $k$ entries of $w^\top(W_Q + W_K)$ are kept: moving all queries and keys together
 # changes no distance. With $L = 1$ the bound is of no use: every entry of $W_Q$ and $W_K$ is then kept.
+#
+# How far can such a count be trusted? The authors of the method tried theirs on a suite of fifty random linear networks of two to four
+# layers and fifty random ReLU networks, half of them with biases, all of whose laws are known; they report 34 and 113 minutes on 64 cores.
+# Networks of the same kind, counted here:
+
+# %%
+began_suite = time.perf_counter()
+suite = [(case, case.count(points=1)) for case in counting.suite()]
+met = sum(found["laws"] == case.known for case, found in suite)
+stopped = sum(found["closed"] for _, found in suite)
+print(f"{met} of {len(suite)} counts as known, rank stopped in {stopped}")
+print(f"one core, {time.perf_counter() - began_suite:.0f} seconds in all")
+
+# %% [markdown]
+# Two things make it work. With three factors or more the brackets of two gradients are not enough: the linear network with sizes
+# 2-3-4-2 would show 18 laws where 16 are known, and brackets of three gradients settle it. And a ReLU network is read with the gates of its neurons as
+# part of the input, as if every pattern of active neurons could be realised; at a random point of the plain network some
+# neurons are silent for all inputs, and their weights are never seen.
 
 # %% [markdown]
 # ### Layers that start small end balanced
