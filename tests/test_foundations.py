@@ -8,7 +8,7 @@ from conftest import refusal
 from scipy.integrate import quad, solve_ivp
 
 from attnflow import curves, flow, runs, symbolic
-from attnflow.foundations import counting, model, solvable, task, theory
+from attnflow.foundations import cases, counting, model, solvable, task, theory
 from attnflow.foundations.model import Layer
 
 SEED = runs.streams([0], "draws")
@@ -69,16 +69,24 @@ def test_split_recovers_product_and_imbalance(product, imbalance):
 
 
 def test_every_case_of_the_chapter_is_counted_sharply_and_completely():
-    pairs = [(case, case.count(seed=1)) for case in counting.cases()]
+    pairs = [(case, case.count(seed=1)) for case in counting.listed()]
     assert all(found["laws"] == case.known and found["closed"] and found["gap"] > 1e6 for case, found in pairs)
-    short = counting.product(3, 4, 2, skip=True)
+    short = cases.product(3, 4, 2, skip=True)
     assert [row.count("complete") for row in counting.table([*pairs, (short, short.count())]).splitlines()[2:]] == [
         1
-    ] * 8 + [0]
+    ] * 13 + [0]
+
+
+@pytest.mark.parametrize("sizes", [(2, 4, 1, 2), (3, 2, 3, 4), (3, 6, 2, 3)], ids=str)
+@pytest.mark.parametrize("change", cases.CHANGES)
+def test_what_changes_the_laws_of_attention_leaves_what_is_known(change, sizes):
+    case = cases.altered(change, *sizes)
+    found = case.count(points=1)
+    assert found["closed"] and found["laws"] == case.known
 
 
 def test_a_suite_of_deep_nets_is_counted_as_known():
-    pairs = [(case, case.count(seed=3, points=1)) for case in counting.suite(seed=4)]
+    pairs = [(case, case.count(seed=3, points=1)) for case in cases.suite(seed=4)]
     assert len(pairs) == 100 and max(found["depth"] for _, found in pairs) >= 2
     assert [case.title for case, found in pairs if found["laws"] != case.known or not found["closed"]] == []
 
@@ -90,7 +98,7 @@ def test_a_suite_of_deep_nets_is_counted_as_known():
     "sizes", [(2, 1, 1, 2), (3, 2, 1, 2), (2, 3, 2, 3), (2, 5, 1, 2), (3, 1, 3, 4), (3, 7, 2, 3)], ids=str
 )
 def test_one_head_has_no_other_laws_at_narrow_and_wide_sizes(sizes, options):
-    case = counting.attention(*sizes, **options)
+    case = cases.attention(*sizes, **options)
     found = case.count(points=1)
     more = "kernel" in options and sizes[1] > 2 * sizes[0] - ("common" in options)
     assert found["closed"] and (found["laws"] > case.known if more else found["laws"] == case.known)
@@ -103,6 +111,8 @@ def test_one_head_has_no_other_laws_at_narrow_and_wide_sizes(sizes, options):
         (lambda: task.mean_task(SEED, 8, 4, 3, 0.0), "target = 0.0"),
         (lambda: model.field(torch.zeros(1, 2, 3, 5), torch.zeros(1, 2, 3, 2), Layer()), "tokens"),
         (lambda: model.field(torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 4, 2), Layer()), "targets"),
+        (lambda: cases.altered("rotary positions", k=3), "k = 3"),
+        (lambda: cases.altered("layer norm"), "grouped keys"),
         (lambda: theory.arrival_time(0.5, 0.1, 1.0, 0.0), "increasing"),
         (lambda: theory.arrival_time(0.0, 0.1, 1.0, 0.0), "start = 0.0"),
     ],

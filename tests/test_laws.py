@@ -7,7 +7,7 @@ import torch
 from conftest import refusal
 
 from attnflow import attention, laws, runs, symbolic
-from attnflow.foundations import counting
+from attnflow.foundations import cases
 
 
 def normal(*shape, seed=0):
@@ -62,7 +62,7 @@ def test_product_laws_are_the_rank_of_the_jacobian_of_the_balance(rows, width):
 
 def test_brackets_are_needed():
     """Without Lie brackets the bound on the laws is not sharp: their rank exceeds that of the gradients."""
-    found = counting.product(3, 4, 2).count()
+    found = cases.product(3, 4, 2).count()
     assert found["size"] - found["rank_gradients"] > found["laws"] == 3
 
 

@@ -51,6 +51,7 @@ from attnflow.foundations import (
     ROOM,
     balancing,
     breaking,
+    cases,
     counting,
     figures,
     model,
@@ -362,7 +363,7 @@ plt.show()
 # with a common feature and for the Gaussian kernel we know no proof, and count.
 
 # %%
-counts = [(case, case.count()) for case in counting.cases()]
+counts = [(case, case.count()) for case in counting.listed()]
 sharp = all(found["gap"] > 1e6 for _, found in counts)
 print("singular values drop at the cut by more than 1e6:", sharp)
 Markdown(counting.table(counts))
@@ -380,7 +381,7 @@ Markdown(counting.table(counts))
 
 # %%
 began_suite = time.perf_counter()
-suite = [(case, case.count(points=1)) for case in counting.suite()]
+suite = [(case, case.count(points=1)) for case in cases.suite()]
 met = sum(found["laws"] == case.known for case, found in suite)
 stopped = sum(found["closed"] for _, found in suite)
 print(f"{met} of {len(suite)} counts as known, rank stopped in {stopped}")
@@ -575,7 +576,7 @@ plt.show()
 # :class: dropdown
 #
 # Each head has its own two products and so its own $k(k+1)/2 + k(k+1)/2 = k(k+1)$ laws: $H\,k(k+1)$ in all. For the check,
-# write an output function that sums two heads of `counting.attention`, with the `shapes` of both.
+# write an output function that sums two heads of `cases.attention`, with the `shapes` of both.
 # :::
 #
 # :::{exercise}
@@ -588,7 +589,7 @@ plt.show()
 # :class: dropdown
 #
 # The bias scales with $v_j$, so $\|v_j\|^2 + b_j^2 - o_j^2$ is kept, still one law a neuron. In code it is enough to append a
-# constant 1 to $x$: `counting.neurons(d + 1, width)` with a sampler that sets the last entry to 1.
+# constant 1 to $x$: `cases.neurons(d + 1, width)` with a sampler that sets the last entry to 1.
 # :::
 #
 # :::{exercise}
