@@ -1,101 +1,177 @@
 r"""Chapter 3, the kink: masks of the ReLU that flip while the loss falls, and what they do to the kernel of a wide NTK net.
 
-Pre-activations $h_j = v_j\cdot\bar x$ are of order one and move by $O(k^{-1/2})$, so a share of $O(k^{-1/2})$ of them crosses
-zero. Flips do not average out: on its active side a neuron feels the gradient of the sample itself, on the other it does not.
+Pre-activations are of order one and move by $O(k^{-1/2})$, so a share of $O(k^{-1/2})$ of the masks flips. The flips do not
+average out: on its active side a neuron feels the gradient of the sample itself, on the other it does not.
 """
 
 import math
+from functools import partial
 
+import numpy as np
 import torch
 
-from attnflow import ntk, runs, sweep
-from attnflow.encoder import kernel, model
-from attnflow.encoder.setting import descent, drawn
+from attnflow import Control, Experiment, Near, Trial, curves, kinds, ntk, runs, sweep
+from attnflow.encoder import kernel, model, theory
+from attnflow.encoder.setting import claim, descent, drawn, over_widths
 
 
-def expected(net, inputs, start, impulse):
-    r"""What the start says about flips, to first order in $k^{-1/2}$, at NTK initialisation and uniform attention.
+def expected_pull(net, inputs, start, impulse):
+    r"""What flips will take from the trace of the kernel, to first order in $k^{-1/2}$; NTK initialisation.
 
-    With the impulse $c_m = \int r_m\,dt$ and the Gram matrix g of the token means, $h_{jn}$ moves by
-    $-k^{-1/2}o_j\sum_mE_{jm}g_{nm}c_m$: by $-k^{-1/2}o_jq$ where the neuron is off on the sample n, q being the sum over
-    $m \ne n$, and by $-k^{-1/2}o_j(q + g_{nn}c_n)$ where it is on. Half of the signs of $o_j$ point to the kink, where the
-    density is $1/\sqrt{2\pi g_{nn}}$: masks go on at the rate $|q|$ and off at $|q + g_{nn}c_n|$, which is the larger on
-    average. The mean over $v_j$ at the kink is one over the columns of $W_V$, each less its part along $\bar x_n$.
+    Let the attention be uniform, $g_{nm} = \langle\bar x_n, \bar x_m\rangle$ and $J_m = \int r_m\,dt$ the impulse. Then
+    $v_j\cdot\bar x_n$ moves by $-k^{-1/2}o_jq$ where the neuron is off on the sample n, with
+    $q = \sum_{m\ne n}E_{jm}g_{nm}J_m$, and by $-k^{-1/2}o_j(q + g_{nn}J_n)$ where it is on. One sign of $o_j$ leads to the kink,
+    where the density is $(2\pi g_{nn})^{-1/2}$: masks go on in proportion to $|q|$, off to $|q + g_{nn}J_n|$, and the latter
+    is the larger on average. A mask weighs $o_j^2g_{nn}/k$ in the block of $W_V$, hence with $E|o|^3 = 2\sqrt{2/\pi}$ the pull
+    $k^{-1/2}\sum_n(g_{nn})^{1/2}\,E[|q + g_{nn}J_n| - |q|]/\pi$, with $v_j$ on the kink: a column of $W_V$ without its part
+    along $\bar x_n$.
 
-    net, inputs, start: one draw; impulse: c, (S, n). Returns ``balance``, the share of masks that goes on less that which goes
-    off, and ``pull``, what this adds to the trace of the kernel: (S,) each.
+    net, inputs, start: one draw; impulse: J, (S, n). Returns (S,).
     """
     means = inputs.mean(dim=2)
-    gram, size = means @ means.mT, means.norm(dim=2)
-    found = []
+    gram, found = means @ means.mT, 0
     for place in range(inputs.shape[1]):
-        mean = means[:, place, :, None]
-        at_kink = start["W_V"] - mean * (mean.mT @ start["W_V"]) / mean.square().sum(dim=1, keepdim=True)
+        mean, own = means[:, place, :, None], gram[:, place, place, None]
+        on_kink = start["W_V"] - mean * (mean.mT @ start["W_V"]) / own[:, :, None]
         force = gram[:, place] * impulse
-        active = (means @ at_kink > 0).to(runs.DTYPE)
-        active[:, place] = 0
-        others, own = (force[:, None] @ active)[:, 0], force[:, place, None]
-        found.append((others.abs() - (others + own).abs()).mean(dim=1))
-    # E|o| and E|o|^3 of a normal number are s and 2 s, half of the signs count, and the density is that of N(0, g_nn) at zero.
-    moment = math.sqrt(2 / math.pi)
-    rate = torch.stack(found, dim=1) * moment / 2 / (math.sqrt(2 * math.pi * net.width) * size)
-    return {"balance": rate.mean(dim=1), "pull": (2 * rate * size.square()).sum(dim=1)}
+        active = (means @ on_kink > 0).to(runs.DTYPE)
+        active[:, place] = 0  # the sample itself is the second side
+        others = (force[:, None] @ active)[:, 0]
+        found = found + ((others + force[:, place, None]).abs() - others.abs()).mean(dim=1) * own[:, 0].sqrt()
+    return found / math.pi / net.width**0.5
 
 
-def trace(kernels):
-    """Trace of each of some ``kernels`` (S, n, n): (S,)."""
-    return kernels.diagonal(dim1=1, dim2=2).sum(dim=1)
+def flipped(net, inputs, labels, start, share=1e-3, steps=3000):
+    r"""Masks that flipped, and the change of the kernel, when the loss has fallen to a ``share``.
 
-
-def flips(net, inputs, labels, start, share=1e-3, steps=3000):
-    r"""Masks that flipped, and the change of the kernel, when the loss has fallen to a ``share``; NTK initialisation.
-
-    net, inputs, labels, start: one draw; steps: at most so many, of $1/\mu_{\max}(K_0)$. Returns, (S,) each: ``on`` and
-    ``off``, shares of all masks; ``change`` of the kernel and ``masks``, its change if only the masks in the block of $W_V$
-    were those of the end, Frobenius norms over that of $K_0$; ``trace`` and ``masks_trace``, the same of the trace, with sign;
-    ``balance`` and ``pull``, what :func:`expected` says of on less off and of ``masks_trace``; ``reached``, 1 where the loss
-    came so far.
+    net, inputs, labels, start: one draw; steps: at most so many, of size $1/\mu_{\max}(K_0)$. Returns, (S,) each: ``on`` and
+    ``off``, shares of all masks; ``change`` of the kernel, and ``masks``, the change if only the masks in its block of $W_V$
+    were those of the end, Frobenius norms over that of $K_0$; over the trace of $K_0$, what the masks take from it, ``pull``,
+    what the start says of it at NTK initialisation, ``expected``, and what all else adds, ``growth``; ``reached``, 1 where the
+    loss came so far.
     """
     blocks = kernel.blocks(start, inputs, net)
     first = sum(blocks.values())
     record = descent(model.field(inputs, labels, net), start, 1 / kernel.largest(first), steps, share)
     _, mixed, _, before = model.inside(start, inputs, net)
-    before, after = (
-        (entering > 0).to(runs.DTYPE) for entering in (before, model.inside(record.state, inputs, net)[-1])
-    )
+    before, after = ((each > 0).to(runs.DTYPE) for each in (before, model.inside(record.state, inputs, net)[-1]))
     slopes = after * (net.tau_1 / inputs.shape[2] * start["W_O"].mT)
     masks = ntk.rank_one(mixed, slopes, inputs.shape[1]) - blocks["W_V"]
-    change = kernel.empirical(record.state, inputs, net) - first
-    # In the kernel regime the impulse is K^-1 times what the residual has lost.
+    last = kernel.empirical(record.state, inputs, net)
+    # While the kernel stays, what the residual has lost is K times the impulse.
     lost = model.forward(start, inputs, net) - model.forward(record.state, inputs, net)
-    known = expected(net, inputs, start, torch.linalg.solve(first, lost))
+    expected = expected_pull(net, inputs, start, torch.linalg.solve(first, lost))
+    size, pull, whole = (each.diagonal(dim1=1, dim2=2).sum(dim=1) for each in (first, -masks, last - first))
     return {
         "on": (after > before).to(runs.DTYPE).mean(dim=(1, 2)),
         "off": (after < before).to(runs.DTYPE).mean(dim=(1, 2)),
-        "change": ntk.distance(first + change, first),
+        "change": ntk.distance(last, first),
         "masks": ntk.distance(first + masks, first),
-        "trace": trace(change) / trace(first),
-        "masks_trace": trace(masks) / trace(first),
-        "balance": known["balance"],
-        "pull": known["pull"] / trace(first),
+        "pull": pull / size,
+        "expected": expected / size,
+        "growth": (whole + pull) / size,
         "reached": (record.end_loss <= share * record.loss[0]).to(runs.DTYPE),
     }
 
 
-def wide(device, width, seeds):
-    r"""One cell of the stored sweep: :func:`flips` at NTK initialisation and $\tau_0 = 1/k$. device, width, seeds: of the draw."""
-    return flips(*drawn(seeds, device, width=width, scaling=1.0, init="ntk"))
+def wide(device, width, first, count=4):
+    r"""One cell of the stored sweep: :func:`flipped` at NTK initialisation and $\tau_0 = 1/k$.
+
+    device, width: of the problem; first: the first of ``count`` seeds.
+    """
+    return flipped(*drawn(range(first, first + count), device, width=width, scaling=1.0, init="ntk"))
 
 
-CLAIMS = ()
+def local_slopes(widths, values):
+    """Exponents between neighbouring ``widths`` (W,) of the geometric means over seeds of some ``values`` (W, S): (W - 1,)."""
+    return np.diff(np.log(values).mean(axis=1)) / np.diff(np.log(widths))
+
+
+def fitted(widths, values, powers):
+    r"""Coefficients of a sum of powers of the width, $\sum_p a_pk^p$, for the means over seeds: least squares.
+
+    Each width counts by the standard error of its mean, since a mean that crosses zero has no relative error. widths: (W,);
+    values: (W, S); powers: p. Returns an array, one a power.
+    """
+    error = values.std(axis=1, ddof=1)
+    columns = np.stack([np.asarray(widths, dtype=float) ** power / error for power in powers], axis=1)
+    return np.linalg.lstsq(columns, values.mean(axis=1) / error, rcond=None)[0]
+
+
+def foretold(widths, values, powers):
+    """What the other widths say of the mean at the last: the value there of the :func:`fitted` sum, less the measured mean.
+
+    widths, values, powers: as there. Returns a number.
+    """
+    found = fitted(widths[:-1], values[:-1], powers)
+    return sum(one * float(widths[-1]) ** power for one, power in zip(found, powers, strict=True)) - values[-1].mean()
+
+
+def interval(values, read, draws=1000):
+    """The range of a reading over 95 of 100 bootstrap draws of the seeds.
+
+    values: (W, S), where one seed has the same data at all widths; read: such an array -> numbers; draws: how many. Returns an
+    array (2, ...), the lower and the upper end.
+    """
+    (generator,) = runs.streams([0], "bootstrap")
+    rows = torch.randint(values.shape[1], (draws, values.shape[1]), generator=generator, device="cpu").numpy()
+    return np.quantile([read(values[:, row]) for row in rows], (0.025, 0.975), axis=0)
+
+
+def flipped_power(record):
+    """Reading of a ``record`` over widths: the exponent of the share of masks that flipped, on or off. (S,)."""
+    return curves.log_slope(record["widths"], record["on"] + record["off"])
+
+
+def pull_ratio(record):
+    """Reading of a ``record`` over widths: the pull over the expected one at the last width. (S,)."""
+    return record["pull"][-1] / record["expected"][-1]
+
+
+flips_run = Experiment(
+    over_widths,
+    {
+        "measure": flipped,
+        "widths": (128, 512, 2048),
+        "copies": 2,
+        "average": partial(torch.mean, dim=1),
+        "init": "ntk",
+        "scaling": 1.0,
+    },
+)
+
+pull_run = flips_run.but(widths=(512,), copies=16)
+
+CLAIMS = (
+    claim(
+        "flips-share",
+        r"A share of $k^{-1/2}$ of the masks flips",
+        r"NTK, $\tau_0 = k^{-1}$, until the loss is at $10^{-3}$: the share of masks that flip has the exponent by which $W_V$ "
+        r"moves, $-1/2$.",
+        Trial(flips_run, flipped_power, Near(abs=0.12), predict=lambda _: float(theory.movement("ntk", 1.0)["W_V"])),
+        Control("LeCun, where $W_V$ moves less", experiment=flips_run.but(init="lecun")),
+    ),
+    claim(
+        "flips-pull",
+        "Flips do not average out",
+        r"More masks go off than on. What this takes from the trace of the kernel at $k = 512$, over what the start says.",
+        Trial(pull_run, pull_ratio, Near(rel=0.5), predict=1.0),
+        Control(r"$\tau_0 = k^{-1/4}$, saturated attention", experiment=pull_run.but(scaling=0.25, copies=4)),
+    ),
+    claim(
+        "flips-growth",
+        r"All else moves the kernel as $k^{-1}$",
+        r"NTK, $\tau_0 = k^{-1}$: what is left of the change of the kernel's trace without the part of the masks has "
+        "exponent $-1$.",
+        Trial(flips_run, kinds.slope("growth"), Near(abs=0.2), predict=-1.0),
+        Control(r"$\tau_0 = k^{-1/2}$", experiment=flips_run.but(scaling=0.5)),
+    ),
+)
 SWEEPS = (
     sweep.Sweep(
         "encoder-flips",
         "masks that flip, and the change of the kernel, of wide NTK nets",
         wide,
-        {
-            "width": tuple(2**power for power in range(7, 16)),
-            "seeds": tuple(tuple(range(first, first + 4)) for first in range(0, 64, 4)),
-        },
+        {"width": tuple(2**power for power in range(7, 16)), "first": tuple(range(0, 64, 4))},
     ),
 )
