@@ -64,8 +64,8 @@ def flips_figure(claim, arrays, table):
     r"""Masks that flip, and what they do to the kernel: shares, Frobenius norms, and the trace times $\sqrt k$, over the width.
 
     Dashed are the counted power, the pull expected from the start, and sums of powers fitted to all widths but the last:
-    $k^{-1}$ and $k^{-1/2}$ in the trace, the three products of these in the square of the norm. claim: name -> Claim; arrays,
-    table: of the sweep.
+    $k^{-1/2}$, $k^{-1}$ and the next order in the trace, their products in the square of the norm. claim: name -> Claim;
+    arrays, table: of the sweep.
     """
     widths = np.array(table["width"], dtype=float)
     found = {name: values.reshape(len(widths), -1) for name, values in arrays.items()}
@@ -81,14 +81,14 @@ def flips_figure(claim, arrays, table):
         row(found[name].mean(axis=1), *look) for name, look in {"on": ("blue", "on"), "off": ("red", "off")}.items()
     ]
     norms = {name: np.sqrt((found[name] ** 2).mean(axis=1)) for name in ("change", "masks")}
-    change = np.sqrt(law(found["change"] ** 2, (-2, -1.5, -1)))
+    change = np.sqrt(law(found["change"] ** 2, (2 * half, -1.5, -2, -2.5)))
     root = np.sqrt(widths)
     traces = [
-        (widths, root * whole.mean(axis=1), "blue", "whole", widths, root * law(whole, (-1, half))),
+        (widths, root * whole.mean(axis=1), "blue", "whole", widths, root * law(whole, (half, -1, -1.5))),
         (widths, -root * found["pull"].mean(axis=1), "orange", "masks", widths, -root * found["expected"].mean(axis=1)),
     ]
     figure, panels = plot.figure(3, width=8.4, height=2.7)
-    look = {"look": MARKED, "xlabel": WIDTH, "legend": {}}
+    look = {"look": MARKED, "xlabel": WIDTH, "legend": {"fontsize": 7}}
     plot.loglog(panels[0], widths, shares, title="share of masks that flip", **look)
     rows = [(norms["change"], "blue", "whole", widths, change), row(norms["masks"], "orange", "masks alone")]
     plot.loglog(panels[1], widths, rows, title="change of the kernel", **look)
