@@ -114,16 +114,24 @@ def test_kernels_of_wide_nets_move_by_the_masks_that_flip():
 
 def test_expected_pull_is_that_of_neurons_that_move_to_first_order():
     """The slow twin moves many neurons by the first-order shift of the side on which they start, and counts."""
-    net = Encoder(d=3, width=10_000, init="ntk", scaling=1.0)
-    means, impulse = runs.normal(runs.streams([0], "data"), 4, 3), runs.normal(runs.streams([0], "draws"), 4)
-    start = {"W_V": runs.normal(runs.streams([0], "weights"), 3, 2_000_000)}
-    out = runs.normal(runs.streams([0], "output"), 1, 2_000_000)[0]
+    net = Encoder(d=4, width=10_000, init="ntk", scaling=1.0)
+    means, impulse = (
+        runs.normal(runs.streams([0], "data"), 4, 4),
+        torch.tensor([[1.0, -1.0, 1.0, -1.0]], dtype=runs.DTYPE),
+    )
+    value, out = (
+        runs.normal(runs.streams([0], name), rows, 1_000_000) for name, rows in (("weights", 4), ("output", 1))
+    )
+    # Each neuron with both signs of its output weight: their difference is noise of a larger order.
+    start, out = {"W_V": value.repeat(1, 1, 2)}, torch.cat([out, -out], dim=2)[0]
     before, gram = (means @ start["W_V"])[0], (means @ means.mT)[0]
     active = (before > 0).to(runs.DTYPE)
     after = before - out * ((gram * impulse) @ active) / net.width**0.5
     taken = ((active - (after > 0).to(runs.DTYPE)) * out.square()).mean(dim=1) @ gram.diagonal()
     known = flips.expected_pull(net, means[:, :, None], start, impulse)
     assert float(known) == pytest.approx(float(taken), rel=0.1) and float(taken) > 0
+    alone = flips.expected_pull(net, means[:, :1, None], start, impulse[:, :1])
+    assert float(alone) == pytest.approx(float(gram[0, 0]) ** 1.5 / math.pi / 100)
 
 
 def test_a_fitted_sum_of_powers_forecasts_the_last_width():

@@ -187,7 +187,8 @@ def movement(init, scaling):
     which makes it a square. A product adds powers, a sum has the largest of them, at widths where that has won.
 
     init, scaling: as of :class:`attnflow.encoder.model.Encoder`, with a scaling of at least 1/2: below, softmax saturates.
-    Returns exact rationals: ``W_O``, ``W_V``, ``W_Q``, ``attention``, ``kernel``, and ``share``, of $W_Q, W_K$ in the kernel.
+    Returns exact rationals: ``W_O``, ``W_V``, ``W_Q``, ``attention``, ``kernel``, ``growth``, the same without the
+    part of the masks, and ``share``, of $W_Q, W_K$ in the kernel.
     """
     runs.choice("init", init, model.INITS)
     inner, half = -sp.nsimplify(runs.number("scaling", scaling, least=0.5)), sp.Rational(1, 2)
@@ -198,11 +199,11 @@ def movement(init, scaling):
     share = {name: 2 * power - kernel for name, power in slope.items()}
     moved = {name: power - kernel - size[name] for name, power in slope.items()}
     turned = inner + moved["W_Q"] + 2 * half
-    whole = max(
+    smooth = max(
         turned,
         share["W_O"] + moved["W_V"] - half,
         share["W_V"] + moved["W_O"] + max(-half, moved["W_O"]),
-        share["W_V"] + moved["W_V"],
         share["W_Q"] + moved["W_O"] + half,
     )
-    return moved | {"attention": turned, "kernel": whole, "share": share["W_Q"]}
+    whole = max(smooth, share["W_V"] + moved["W_V"])
+    return moved | {"attention": turned, "kernel": whole, "growth": smooth, "share": share["W_Q"]}
