@@ -115,16 +115,15 @@ def test_kernels_of_wide_nets_move_by_the_masks_that_flip():
 def test_expected_pull_is_that_of_neurons_that_move_to_first_order():
     """The slow twin moves many neurons by the first-order shift of the side on which they start, and counts."""
     net = Encoder(d=4, width=10_000, init="ntk", scaling=1.0)
-    means, impulse = (
-        runs.normal(runs.streams([0], "data"), 4, 4),
-        torch.tensor([[1.0, -1.0, 1.0, -1.0]], dtype=runs.DTYPE),
-    )
+    means = runs.normal(runs.streams([0], "data"), 4, 4)
     value, out = (
         runs.normal(runs.streams([0], name), rows, 1_000_000) for name, rows in (("weights", 4), ("output", 1))
     )
     # Each neuron with both signs of its output weight: their difference is noise of a larger order.
     start, out = {"W_V": value.repeat(1, 1, 2)}, torch.cat([out, -out], dim=2)[0]
     before, gram = (means @ start["W_V"])[0], (means @ means.mT)[0]
+    # The impulse of labels of both signs: large enough for the samples to push against each other.
+    impulse = torch.linalg.solve(gram, torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=runs.DTYPE))[None]
     active = (before > 0).to(runs.DTYPE)
     after = before - out * ((gram * impulse) @ active) / net.width**0.5
     taken = ((active - (after > 0).to(runs.DTYPE)) * out.square()).mean(dim=1) @ gram.diagonal()
