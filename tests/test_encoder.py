@@ -130,7 +130,7 @@ def test_expected_pull_is_that_of_neurons_that_move_to_first_order():
     known = flips.expected_pull(net, means[:, :, None], start, impulse)
     assert float(known) == pytest.approx(float(taken), rel=0.1) and float(taken) > 0
     alone = flips.expected_pull(net, means[:, :1, None], start, impulse[:, :1])
-    assert float(alone) == pytest.approx(float(gram[0, 0]) ** 1.5 / math.pi / 100)
+    assert float(alone) == pytest.approx(float(gram[0, 0] ** 1.5 * impulse[0, 0].abs()) / math.pi / 100)
 
 
 def test_a_fitted_sum_of_powers_forecasts_the_last_width():
