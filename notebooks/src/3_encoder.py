@@ -545,7 +545,7 @@ plt.show()
 # $$\frac{\operatorname{tr}(K - K_0)}{\operatorname{tr}K_0} \approx \frac{\Delta_1}{k} - \frac{\Delta_{1/2}}{\sqrt k}, \qquad
 # \Delta_{1/2} = \frac{1}{\pi\operatorname{tr}K_0}\sum_n\|\bar x_n\|\,\mathbb E\big[\,|q_{jn} + \|\bar x_n\|^2J_n| - |q_{jn}|\,\big],$$ (eq-pull)
 #
-# the mean being over neurons at the kink of sample $n$. While the kernel stays $J = K_0^{-1}(r_0 - r_t)$, so that $\Delta_{1/2}$ is known before training: `flips.expected_pull`. *Provenance:
+# the mean being over neurons at the kink of sample $n$. While the kernel stays $J = K_0^{-1}(r_0 - r_t)$, and up to the small $r_t$ that is left at the end $\Delta_{1/2}$ is known before training: `flips.expected_pull`. *Provenance:
 # derived here, to first order, with uniform attention and all residuals falling alike; a finer count would follow a neuron along its way.* Other settings do not see it: at $\tau_0 = k^{-1/2}$ the kernel moves
 # by order one anyway, and at LeCun the share is $k^{-3/2}$, in a block that is itself only $1/k$ of the kernel.
 #
@@ -596,7 +596,8 @@ print(f"k = 512: masks that flip as stored: {near < 0.02}")
 
 # %% [markdown]
 # Two powers come close and miss, since at $k = 128$ the next order, $k^{-3/2}$, is not yet small; with it the forecast holds, and as many powers *without* $k^{-1/2}$ fail. The norm is no sum of two powers,
-# because what is added are matrices of opposite sign; its square has the cross term. The part of the masks has no fitted constant at all.
+# because what is added are matrices of opposite sign; its square has the cross term. The masks alone lie above their dashed line where
+# the $k^{-3/4}$ of random signs still shows in the norm. In the trace, where it averages out, their dashed line has no fitted constant at all.
 
 # %% [markdown]
 # ### Where wider is worse

@@ -47,7 +47,7 @@ def flipped(net, inputs, labels, start, share=1e-3, steps=3000):
     net, inputs, labels, start: one draw; steps: at most so many, of size $1/\mu_{\max}(K_0)$. Returns, (S,) each: ``on`` and
     ``off``, shares of all masks; ``change`` of the kernel, and ``masks``, the change if only the masks in its block of $W_V$
     were those of the end, Frobenius norms over that of $K_0$; over the trace of $K_0$, what the masks take from it, ``pull``,
-    what the start says of it at NTK initialisation, ``expected``, and what all else adds, ``growth``; ``reached``, 1 where the
+    what :func:`expected_pull` says of it, ``expected``, and what all else adds, ``growth``; ``reached``, 1 where the
     loss came so far.
     """
     blocks = kernel.blocks(start, inputs, net)
