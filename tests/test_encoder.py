@@ -2,13 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 import sympy as sp
 import torch
 from conftest import refusal
 
 from attnflow import checks, curves, flow, runs
-from attnflow.encoder import balancing, bounds, kernel, model, task, theory
+from attnflow.encoder import balancing, bounds, flips, kernel, lazy, model, task, theory
 from attnflow.encoder.model import Encoder
 from attnflow.encoder.setting import drawn, problem
 
@@ -113,6 +114,55 @@ def test_pairs_share_their_mean_and_digits_are_centred():
     inputs, labels = task.digits(runs.streams([0], "draws"), 40, std=0.5)
     assert inputs.shape == (1, 40, 16, 4) and set(labels.flatten().tolist()) == {1.0, -1.0}
     assert float(inputs.square().mean()) == pytest.approx(0.25, rel=0.1)
+
+
+def test_kernels_of_wide_nets_move_by_the_masks_that_flip():
+    counted = {
+        key: theory.movement(*key)["kernel"] for key in (("ntk", 0.5), ("ntk", 0.75), ("ntk", 1.0), ("lecun", 1.0))
+    }
+    assert list(counted.values()) == [0, -sp.Rational(1, 2), -sp.Rational(1, 2), -2]
+
+
+def test_expected_pull_is_that_of_neurons_that_move_to_first_order():
+    """The slow twin moves many neurons by the first-order shift of the side on which they start, and counts."""
+    net = Encoder(d=4, width=10_000, init="ntk", scaling=1.0)
+    means = runs.normal(runs.streams([0], "data"), 4, 4)
+    value, out = (
+        runs.normal(runs.streams([0], name), rows, 1_000_000) for name, rows in (("weights", 4), ("output", 1))
+    )
+    # Each neuron with both signs of its output weight: their difference is noise of a larger order.
+    start, out = {"W_V": value.repeat(1, 1, 2)}, torch.cat([out, -out], dim=2)[0]
+    before, gram = (means @ start["W_V"])[0], (means @ means.mT)[0]
+    # The impulse of labels of both signs: large enough for the samples to push against each other.
+    impulse = torch.linalg.solve(gram, torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=runs.DTYPE))[None]
+    active = (before > 0).to(runs.DTYPE)
+    after = before - out * ((gram * impulse) @ active) / net.width**0.5
+    taken = ((active - (after > 0).to(runs.DTYPE)) * out.square()).mean(dim=1) @ gram.diagonal()
+    known = flips.expected_pull(net, means[:, :, None], start, impulse)
+    assert float(known) == pytest.approx(float(taken), rel=0.1) and float(taken) > 0
+    alone = flips.expected_pull(net, means[:, :1, None], start, impulse[:, :1])
+    assert float(alone) == pytest.approx(float(gram[0, 0] ** 1.5 * impulse[0, 0].abs()) / math.pi / 100)
+
+
+def test_a_fitted_sum_of_powers_forecasts_the_last_width():
+    widths, noise = 2.0 ** np.arange(7, 13), np.array([-1.0, 1.0, -2.0, 2.0])
+    law = 30 / widths - 0.4 / np.sqrt(widths)
+    values = law[:, None] + np.outer(0.1 / widths, noise)
+    assert flips.fitted(widths, values, (-1, -0.5)) == pytest.approx([30, -0.4])
+    values[-1] += 0.01
+    assert flips.foretold(widths, values, (-1, -0.5)) == pytest.approx(-0.01)
+    assert flips.local_slopes(widths, widths[:, None] ** -0.5) == pytest.approx(-0.5)
+    low, high = flips.interval(values, lambda drawn: drawn.mean(axis=1))
+    assert (low < values.mean(axis=1)).all() and (values.mean(axis=1) < high).all()
+    assert (high - low)[0] == pytest.approx(2 * 1.96 * values[0].std() / 2, rel=0.15)
+
+
+def test_the_boundary_is_where_both_parts_of_the_change_meet_the_edge():
+    widths, scalings = np.array([256.0, 512.0, 1024.0]), np.array([0.5, 0.75, 1.0])
+    change = 0.3 * widths ** (1 - 2 * scalings[:, None]) + 2 / widths**0.5 - 14 / widths
+    found = lazy.boundary(change, scalings, widths, widths, edge=0.1)
+    half = change[0, -1]
+    assert half * widths ** (1 - 2 * found) + change[2] - half / widths == pytest.approx(0.1)
 
 
 def test_first_width_of_a_power_law():

@@ -31,11 +31,9 @@ IDLE, EDGE = stops.idle.but(samples=12, width=16, count=5), rates.edge_run.but(w
 LIMIT = limits.limit_run.but(widths=(8, 16), copies=2)
 
 
-def stored(part):
-    """A part of the stored sweep over thresholds, its arrays or its axes."""
-    return lambda seeds, device: (
-        sweep.kept("encoder-threshold")[0] if part else sweep.kept("encoder-threshold")[1]["axes"]
-    )
+def stored(name):
+    """What makes the arrays and the axes of the stored sweep of that name."""
+    return lambda *_: sweep.kept(name)[0], lambda *_: sweep.kept(name)[1]["axes"]
 
 
 FIGURES = {  # the figures that take claims, and what makes the records that they take besides
@@ -49,7 +47,8 @@ FIGURES = {  # the figures that take claims, and what makes the records that the
     nets.proof_figure: (theorem.watched_run.but(width=16, steps=20),),
     nets.edge_figure: (lambda *run: dict.fromkeys((1.9, 2.5, 4), EDGE(*run)),),
     nets.kernel_figure: (LIMIT, LIMIT),
-    maps.threshold_figure: (stored(True), stored(False)),
+    maps.threshold_figure: stored("encoder-threshold"),
+    maps.flips_figure: stored("encoder-flips"),
 }
 
 

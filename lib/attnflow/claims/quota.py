@@ -6,7 +6,7 @@ from scipy.stats import binomtest
 from attnflow import runs
 
 SEEDS = 60  # of the ledger, for a row with a quota: an interval that is narrow enough to mean something
-ROOM = 0.1  # how far below the share the interval may begin
+SLACK = 0.1  # how far below the share the interval may begin
 
 Quota = str | tuple[int, int]  # "all", or (k, of): at least this share of the seeds
 
@@ -40,7 +40,7 @@ def interval(good: int, of: int) -> tuple[float, float]:
 def enough(good: np.ndarray, quota: Quota) -> bool:
     """Whether the seeds that are as asked, ``good`` (S,), meet a ``quota``.
 
-    All of them, or a share. From ``SEEDS`` seeds on the share itself has to be met, and the interval may begin ``ROOM`` below it.
+    All of them, or a share. From ``SEEDS`` seeds on the share itself has to be met, and the interval may begin ``SLACK`` below it.
     Fewer seeds cannot confirm a share: they contradict it where the whole interval lies below.
 
     >>> enough(np.array([True] * 56 + [False] * 4), (9, 10)), enough(np.array([True] * 53 + [False] * 7), (9, 10))
@@ -51,7 +51,7 @@ def enough(good: np.ndarray, quota: Quota) -> bool:
     if quota == "all":
         return bool(good.all())
     share, (low, high) = quota[0] / quota[1], interval(good.sum(), len(good))
-    return bool(good.mean() >= share and low >= share - ROOM) if len(good) >= SEEDS else high >= share
+    return bool(good.mean() >= share and low >= share - SLACK) if len(good) >= SEEDS else high >= share
 
 
 def counted(good: np.ndarray, quota: Quota) -> str:

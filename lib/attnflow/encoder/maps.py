@@ -6,8 +6,8 @@ In each figure, arrays are those of the sweep, and table its axes, name -> value
 import numpy as np
 
 from attnflow import plot
-from attnflow.encoder import lazy, theorem, theory
-from attnflow.encoder.figures import BESIDE, LOSS, SCALING
+from attnflow.encoder import flips, lazy, theorem, theory
+from attnflow.encoder.figures import BESIDE, LOSS, MARKED, SCALING, WIDTH
 
 WORDS = "where a sufficient condition $n^2$ could\nbegin, if its constant were one"
 # Where the phases are called what, at the right edge of their panel: name -> (scaling, colour).
@@ -40,7 +40,7 @@ def phase_figure(arrays, table):
     r"""The stored phase diagram with boundaries of theory.
 
     Attention: the deficit of Gaussian logits of variance $k^{1-2s}$ crosses 0.05 (uniform) and 0.5 (saturated). Kernel: see
-    :func:`attnflow.encoder.lazy.boundary`. arrays, table: of the sweep.
+    :func:`attnflow.encoder.lazy.boundary`, with one constant fitted. arrays, table: of the sweep.
     """
     scalings, widths = (np.array(table[name]) for name in ("scaling", "width"))
     change, grid = np.exp(np.log(arrays["change"]).mean(axis=-1)), np.geomspace(widths[0], widths[-1], 60)
@@ -57,6 +57,45 @@ def phase_figure(arrays, table):
             axes.text(widths[-1], place, word, ha="right", color=colour, fontsize=8.5)
         axes.set(xscale="log", xlabel="width $k$", title=title, ylim=(scalings[0] - 0.06, scalings[-1] + 0.06))
         plot.ticks(axes.xaxis, widths)
+    return figure
+
+
+def flips_figure(claim, arrays, table):
+    r"""Masks that flip, and what they do to the kernel: shares, Frobenius norms, and the trace times $\sqrt k$, over the width.
+
+    Dashed are the counted power, the pull expected from the start, and sums of powers fitted to all widths but the last:
+    $k^{-1/2}$, $k^{-1}$ and the next order in the trace, their products in the square of the norm. claim: name -> Claim;
+    arrays, table: of the sweep.
+    """
+    widths = np.array(table["width"], dtype=float)
+    found = {name: values.reshape(len(widths), -1) for name, values in arrays.items()}
+    half, whole = plot.predicted(claim["flips-share"]), found["growth"] - found["pull"]
+
+    def law(values, powers):
+        return flips.fitted(widths[:-1], values[:-1], powers) @ np.stack([widths**power for power in powers])
+
+    def row(values, colour, label):
+        return values, colour, label, *plot.power_law(widths, values[-1], half)
+
+    shares = [
+        row(found[name].mean(axis=1), *look) for name, look in {"on": ("blue", "on"), "off": ("red", "off")}.items()
+    ]
+    norms = {name: np.sqrt((found[name] ** 2).mean(axis=1)) for name in ("change", "masks")}
+    change = np.sqrt(law(found["change"] ** 2, (2 * half, -1.5, -2, -2.5)))
+    root = np.sqrt(widths)
+    traces = [
+        (widths, root * whole.mean(axis=1), "blue", "whole", widths, root * law(whole, (half, -1, -1.5))),
+        (widths, -root * found["pull"].mean(axis=1), "orange", "masks", widths, -root * found["expected"].mean(axis=1)),
+    ]
+    figure, panels = plot.figure(3, width=8.4, height=2.7)
+    look = {"look": MARKED, "xlabel": WIDTH, "legend": {"fontsize": 7}}
+    plot.loglog(panels[0], widths, shares, title="share of masks that flip", **look)
+    rows = [(norms["change"], "blue", "whole", widths, change), row(norms["masks"], "orange", "masks alone")]
+    plot.loglog(panels[1], widths, rows, title="change of the kernel", **look)
+    plot.panel(panels[2], traces, places=widths, xscale="log", title=r"change of its trace, $\times\sqrt{k}$", **look)
+    panels[2].axhline(0, color="#777777", lw=0.8)
+    for axes in panels:
+        plot.ticks(axes.xaxis, widths[::4])
     return figure
 
 

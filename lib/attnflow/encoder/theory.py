@@ -181,10 +181,14 @@ def movement(init, scaling):
     size. The attention moves by $\tau_0|\Delta W_Q||W_K|$, since $\Delta W_Q$ is aligned with $W_K$. The kernel follows: its
     features turn with the attention; $\Delta W_V$ and $\Delta W_O$ change the blocks of $W_O$ and $W_V$ by sums over neurons of
     random signs, $k^{-1/2}$ times their movement, and $\Delta W_O$ by its square; in the block of $W_Q, W_K$ the sum
-    $\sum_jo_jv_j$ is of random signs and $\sum_j\Delta o_jv_j$ is not. A product adds powers, a sum has the largest of them.
+    $\sum_jo_jv_j$ is of random signs and $\sum_j\Delta o_jv_j$ is not. The masks are a part of their own: pre-activations
+    have a density at zero, so a share as large as the movement of $W_V$ flips, and its effect on the block of $W_V$ has a sign,
+    since more go off than on (:func:`attnflow.encoder.flips.expected`); in the block of $W_O$ a neuron that flips is small,
+    which makes it a square. A product adds powers, a sum has the largest of them, at widths where that has won.
 
     init, scaling: as of :class:`attnflow.encoder.model.Encoder`, with a scaling of at least 1/2: below, softmax saturates.
-    Returns exact rationals: ``W_O``, ``W_V``, ``W_Q``, ``attention``, ``kernel``, and ``share``, of $W_Q, W_K$ in the kernel.
+    Returns exact rationals: ``W_O``, ``W_V``, ``W_Q``, ``attention``, ``kernel``, ``growth``, the same without the
+    part of the masks, and ``share``, of $W_Q, W_K$ in the kernel.
     """
     runs.choice("init", init, model.INITS)
     inner, half = -sp.nsimplify(runs.number("scaling", scaling, least=0.5)), sp.Rational(1, 2)
@@ -195,10 +199,11 @@ def movement(init, scaling):
     share = {name: 2 * power - kernel for name, power in slope.items()}
     moved = {name: power - kernel - size[name] for name, power in slope.items()}
     turned = inner + moved["W_Q"] + 2 * half
-    whole = max(
+    smooth = max(
         turned,
         share["W_O"] + moved["W_V"] - half,
         share["W_V"] + moved["W_O"] + max(-half, moved["W_O"]),
         share["W_Q"] + moved["W_O"] + half,
     )
-    return moved | {"attention": turned, "kernel": whole, "share": share["W_Q"]}
+    whole = max(smooth, share["W_V"] + moved["W_V"])
+    return moved | {"attention": turned, "kernel": whole, "growth": smooth, "share": share["W_Q"]}
