@@ -40,8 +40,8 @@ def interval(good: int, of: int) -> tuple[float, float]:
 def enough(good: np.ndarray, quota: Quota) -> bool:
     """Whether the seeds that are as asked, ``good`` (S,), meet a ``quota``.
 
-    All of them, or a share. From ``SEEDS`` seeds on the share itself has to be met, and the interval may begin ``SLACK`` below it.
-    Fewer seeds cannot confirm a share: they contradict it where the whole interval lies below.
+    All of them, or a share. From ``SEEDS`` seeds on the share itself has to be met, and the interval may begin ``SLACK`` below
+    it. Fewer seeds cannot confirm a share: they contradict it where the whole interval lies below.
 
     >>> enough(np.array([True] * 56 + [False] * 4), (9, 10)), enough(np.array([True] * 53 + [False] * 7), (9, 10))
     (True, False)
