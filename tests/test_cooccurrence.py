@@ -1,12 +1,16 @@
 """The room of chapter 2: the reduction, the data, closed forms against drawn data, and three ways to one answer."""
 
+import math
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import sympy as sp
 import torch
 from conftest import refusal
 
 from attnflow import curves, flow, runs
-from attnflow.cooccurrence import balance, dual, model, phases, ratio, reduced, sweeps, task, theory
+from attnflow.cooccurrence import balance, dual, model, phases, ratio, reduced, setting, sweeps, task, theory
 from attnflow.cooccurrence.setting import drawn, train
 from attnflow.cooccurrence.task import Task
 
@@ -100,6 +104,99 @@ def test_sweep_cell_gives_one_number_a_run():
     assert all(len(values) == 2 for values in found.values())
     found = paper(device="cpu", reading="he", seeds=2, epochs=10, count=6)
     assert found["scores"].shape == (7, 2, 3, 3) and found["epochs"].tolist() == pytest.approx([0, 1, 2, 3, 4, 6, 10])
+
+
+@pytest.mark.parametrize("law, reach", [("normal", math.inf), ("uniform", math.sqrt(3))])
+def test_initial_weights_have_their_law_and_sizes(law, reach):
+    state = model.init(runs.streams(range(4), "draws"), 50, 20, 30, 0.3, 0.7, law)
+    for name, std in {"W_Q": 0.3, "W_K": 0.3, "W_V": 0.3, "W_O": 0.7}.items():
+        size, most = float(state[name].square().mean().sqrt()), float(state[name].abs().max())
+        assert size == pytest.approx(std, rel=4 / (2 * state[name].numel()) ** 0.5)
+        assert (3 * std < most) if law == "normal" else (0.99 * reach * std < most < reach * std)
+
+
+@pytest.mark.parametrize("reading, law, variance", [("default", "uniform", 1 / 3), ("he", "normal", 2.0)])
+def test_readings_of_kaiming(reading, law, variance, monkeypatch):
+    monkeypatch.setattr(sweeps, "train", lambda seeds, device, **settings: settings)
+    told = sweeps.paper((0,), "cpu", reading=reading)
+    assert told["law"] == law and told["stds"] == pytest.approx([(variance / fan_in) ** 0.5 for fan_in in (64, 128)])
+    assert (told["words"], told["neurons"], told["step"]) == (64, 256, 0.01)
+
+
+def test_the_drive_of_the_attention_is_the_gradient_at_uniform_attention():
+    """Orthogonal rows of queries and keys, of one length, make the attention uniform and both their squares a multiple of I."""
+    asked, scores = Task(12, 4), torch.tensor([0.5, 0.4, -0.3, 0.2, -0.1, 0.15, -0.25], dtype=runs.DTYPE)
+    tokens, labels = task.draw(runs.streams((0,), "draws"), asked)
+    gamma, size, length = torch.zeros(asked.size, dtype=runs.DTYPE), asked.size, 0.6
+    gamma[:3] = scores[:3]
+    gamma[tokens[0].T] = torch.where(tokens[0].T < 3, gamma[tokens[0].T], scores[3:][asked.classes])
+    both, omega = length * torch.eye(2 * size, dtype=runs.DTYPE)[None], torch.ones(1, 2 * size, dtype=runs.DTYPE)
+    state = {"W_Q": both[:, :size], "W_K": both[:, size:], "readout": omega}
+    state["W_V"] = gamma[None, :, None] * omega[:, None] / omega.square().sum()
+    slope = model.field(tokens, labels, size, 5)(state)[1]
+    moved = -(slope["W_Q"] @ state["W_K"].mT + state["W_Q"] @ slope["W_K"].mT)[0, :3, :3]
+    known, taus = reduced.Reduced(12, 4), np.array([0.0, 1.0, 3.0])
+    still = {"tau": taus, "gamma": np.tile(scores.numpy(), (3, 1))}
+    still["sums"] = np.tile(np.array(task.EQUAL) / (1 + np.exp(known.margins(scores.numpy()))), (3, 1))
+    inner, readout = length / math.sqrt(2 * size), float(omega.square().sum())
+    found = reduced.attention_drive(still, known, 2 * size, inner, readout)
+    assert found == pytest.approx(taus[:, None, None] / readout * moved.numpy(), rel=1e-9, abs=1e-15)
+
+
+@pytest.mark.parametrize("ends, holds", [((1, 2), True), ((1, 1.9), False), ((1.1, 2), False)])
+def test_the_range_of_the_quadratic_has_two_ends(ends, holds, monkeypatch):
+    assert balance.RANGE == (1, 2)
+    monkeypatch.setattr(balance, "RANGE", tuple(map(sp.nsimplify, ends)))
+    assert balance.range_holds() is holds
+
+
+def test_room_is_to_the_nearer_end_of_the_range_and_in_phase_2():
+    """The ratio is read at the end of Phase 1 too, here halfway between two records."""
+    taus = torch.tensor([0.0, 2.0, 4.0, 6.0], dtype=runs.DTYPE)[:, None].expand(4, 4)
+    rho = [[9.0, 1.5, 1.8, 1.6], [9.0, 1.5, 1.2, 2.3], [9.0, 1.5, 0.6, 1.5], [0.7, 1.5, 1.4, 1.5]]
+    run = {"tau": taus, "rho": torch.tensor(rho, dtype=runs.DTYPE).T, "tau_1": torch.tensor([2.0, 2, 2, 1])}
+    assert ratio.range_room(run).tolist() == pytest.approx([0.2, -0.3, -0.4, 0.1])
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_every_class_sum_counts_in_the_distance_to_the_limit(place):
+    shares = torch.from_numpy(ratio.closed_sums(60, 5)).expand(3, 2, 4).clone()
+    shares[-1, :, place] += torch.tensor([0.1, -0.2])
+    shares[0] += 7
+    assert ratio.limit_gap({"shares": shares, "task": Task(60, 5)}).tolist() == pytest.approx([0.1, 0.2])
+
+
+def test_readings_of_phase_1():
+    """Both single words rise, the second less; the token scores do half of their change by tau_1, the attention a tenth."""
+    taus = torch.tensor([0.0, 1.0, 2.0, 3.0], dtype=runs.DTYPE)[:, None]
+    losses = torch.tensor([[0.7] * 4, [0.3, 0.9, 0.8, 0.1], [0.2, 0.95, 0.78, 0.1], [0.1, 2, 2, 2]], dtype=runs.DTYPE)
+    run = {"tau": taus, "tau_1": torch.tensor([2.0], dtype=runs.DTYPE), "class_loss": losses[:, None]}
+    assert phases.rise(run).tolist() == pytest.approx([0.1])
+    ways = {"gamma": [1.0, 2, 3, 5], "watched": [0.0, 0.01, 0.1, 1]}
+    run |= {name: torch.tensor([[[v, -v]] for v in way], dtype=runs.DTYPE) for name, way in ways.items()}
+    assert phases.separation(run).tolist() == pytest.approx([5.0])
+
+
+@pytest.mark.parametrize("late", range(4))
+def test_phase_1_lasts_as_long_as_any_class_is_misjudged(late, monkeypatch):
+    def told(field, start, times, **options):
+        margins = torch.ones(len(times), 2, 12, dtype=runs.DTYPE)
+        margins[:3, :, Task(12, 4).classes == late] = -1.0
+        values = {"margins": margins, "unevenness": torch.zeros(len(times), 2, dtype=runs.DTYPE)}
+        return SimpleNamespace(values=values, loss=1 - 0.1 * times, times=times, state=start, status=["end", "end"])
+
+    monkeypatch.setattr(setting.flow, "integrate", told)
+    run = train((0, 1), "cpu", records=torch.arange(5, dtype=runs.DTYPE), test=12, **SMALL)
+    assert run["tau_1"].tolist() == pytest.approx([2.5, 2.5])
+
+
+@pytest.mark.parametrize("size, unevenness", [(0.0, 0.0), (100.0, 2.0)])
+def test_unevenness_is_in_units_of_uniform_attention(size, unevenness):
+    """One-hot attention to three words is 1 - 1/3 away from uniform, times 3."""
+    state = dict.fromkeys(("W_Q", "W_K", "W_V"), size * torch.eye(3, dtype=runs.DTYPE)[None])
+    tokens, readout = torch.tensor([[[0, 1, 2]]]), {"readout": torch.ones(1, 3, dtype=runs.DTYPE)}
+    seen = setting.observer(tokens, torch.ones(1, 1, dtype=runs.DTYPE), 3)(state | readout)
+    assert seen["unevenness"].tolist() == pytest.approx([unevenness])
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import torch
 from conftest import refusal
 
 from attnflow import checks, curves, flow, runs
-from attnflow.encoder import balancing, bounds, flips, kernel, lazy, model, task, theory
+from attnflow.encoder import balancing, bounds, flips, kernel, lazy, model, task, theorem, theory
 from attnflow.encoder.model import Encoder
-from attnflow.encoder.setting import drawn, problem
+from attnflow.encoder.setting import drawn, left, problem, trained
 
 NETS = [{"init": init, "hidden": hidden} for init in model.INITS for hidden in (False, True)]
 SMALL = {"d": 5, "width": 7, "scaling": 0.7, "samples": 6, "length": 3}
@@ -38,7 +38,7 @@ def test_descent_follows_the_flow():
     """The reference is Heun with a small step: adaptive methods creep over the kinks of the ReLU, which some runs meet."""
     field, start = problem(range(32), "cpu", d=3, width=4, samples=3, length=3)
     exact = flow.integrate(field, start, step=1e-4, times=[0.25], method=flow.Heun()).state
-    rows, steps = [], (0.004, 0.002, 0.001)
+    rows, steps = [], (0.005, 0.0025, 0.00125)
     for step in steps:
         end = flow.integrate(field, start, step=step, times=[0.25]).state
         rows.append({"error": sum((end[name] - exact[name]).square().sum(dim=(1, 2)) for name in end).sqrt()})
@@ -88,6 +88,136 @@ def test_inequalities_hold_at_random_points_far_from_the_start(init):
     found = bounds.along(model.init(runs.streams(range(50, 70), "draws"), net), start, inputs, labels, net)
     assert max(float(value.max()) for value in found.values()) < 1 + 1e-9
     assert bounds.smallest_singular(torch.ones(2, 5, 4, dtype=runs.DTYPE)).tolist() == [0.0, 0.0]
+
+
+def one_neuron(tokens, samples=4, **weights):
+    """A net of width 4 whose first neuron alone has weights, on equal samples of scalar tokens, with residuals of 1."""
+    net = Encoder(d=1, width=4, scaling=0.5, output=0.25)
+    state = {name: torch.zeros(1, 1, 4, dtype=runs.DTYPE) for name in ("W_Q", "W_K", "W_V", "W_O")}
+    for name, value in weights.items():
+        state[name][0, 0, 0] = value
+    state["W_O"] = state["W_O"].mT
+    inputs = torch.tensor(tokens, dtype=runs.DTYPE).expand(1, samples, -1)[..., None]
+    return state, inputs, model.forward(state, inputs, net) - 1, net
+
+
+@pytest.mark.parametrize(
+    "samples, before, known",
+    [
+        (4, {"W_V": 0.8}, {"W_O": 1.0, "W_V": 1.0, "drift": 1.0}),
+        (4, {"W_V": 1.25}, {"W_O": 0.8, "W_V": 1.0, "drift": 1.0}),
+        (4, {"W_O": 1e-3}, {"W_O": 1.0, "W_V": 0.1, "drift": 0.0}),
+        (1, {"W_V": 1.25}, {"W_O": 0.8, "W_V": 1.0, "drift": 1.0, "PL": 1.0, "Weyl": 1.0}),
+    ],
+    ids=str,
+)
+def test_inequalities_are_equalities_for_one_neuron_and_one_token(samples, before, known):
+    weights = {"W_Q": 0.5, "W_K": 0.7, "W_V": 1.0, "W_O": 1e-4}
+    state, inputs, labels, net = one_neuron([1.5], samples, **weights)
+    start = one_neuron([1.5], samples, **weights | before)[0]
+    found = bounds.along(state, start, inputs, labels, net)
+    assert {name: float(found[name]) for name in known} == pytest.approx(known, rel=1e-6)
+
+
+@pytest.mark.parametrize("moved", ["W_Q", "W_K"])
+def test_inequalities_through_the_attention_are_nearly_equalities_where_it_is_steepest(moved):
+    """Eight tokens against one: the eight see both sides with weight 1/2, so their mixed token turns as fast as the logits."""
+    size, key = 1.5, 0.7
+    weights = {"W_Q": -math.log(8) / (size**2 * key), "W_K": key, "W_V": 1.2, "W_O": 0.9}
+    start = one_neuron([size] * 8 + [-size], **weights)[0]
+    weights[moved] *= 1 - 1e-5
+    state, inputs, labels, net = one_neuron([size] * 8 + [-size], **weights)
+    found = bounds.along(state, start, inputs, labels, net)
+    known = (8 - (1 - math.tanh(math.log(8)) ** 2)) / 9
+    assert {name: float(found[name]) for name in ("W_Q", "W_K", "drift")} == pytest.approx(
+        dict.fromkeys(("W_Q", "W_K", "drift"), known), rel=1e-3
+    )
+
+
+@pytest.mark.parametrize("init, tau_1", [("lecun", 1.0), ("ntk", 7**-0.5)])
+@pytest.mark.parametrize("radius", [1.0, 0.3])
+def test_conditions_are_the_formulas_of_the_text(init, tau_1, radius):
+    net, inputs, labels, start = drawn((0, 1), "cpu", **SMALL | {"init": init})
+    found, tau_0 = bounds.conditions(start, inputs, labels, net, radius), 7**-0.7
+    for run in range(2):
+        q, k, v, o = (np.linalg.norm(start[name][run], 2) for name in ("W_Q", "W_K", "W_V", "W_O"))
+        bar_q, bar_k, bar_v, bar_o = ((1 + radius) * norm for norm in (q, k, v, o))
+        alpha = np.linalg.svd(model.features(start, inputs, net)[run], compute_uv=False)[5]
+        residual = np.linalg.norm(model.forward(start, inputs, net)[run] - labels[run])
+        largest = float(inputs[run].norm(dim=-1).max())
+        chi, inner = tau_1 * 6**0.5 * largest, tau_0 * largest**2 * bar_v
+        known = {
+            "A_O": alpha**2 * radius * o / (4 * residual * chi * bar_v),
+            "A_V": alpha**2 * radius * v / (4 * residual * chi * bar_o),
+            "A_Q": alpha**2 * radius * q / (4 * residual * chi * inner * bar_o * bar_k),
+            "A_K": alpha**2 * radius * k / (4 * residual * chi * inner * bar_o * bar_q),
+            "B": alpha**3 / (8 * residual * chi**2 * bar_o * (1 + inner**2 * (bar_q**2 + bar_k**2))),
+        }
+        assert {name: float(value[run]) for name, value in found.items()} == pytest.approx(known, rel=1e-9)
+
+
+@pytest.mark.parametrize("radius", [0, sp.Rational(1, 2), 1])
+def test_powers_of_the_samples_are_those_of_orthogonal_samples(radius):
+    """One token of one size along each axis, so no norm depends on n but that of W_O, and residuals of 1."""
+    net, eye = Encoder(d=16, width=16), torch.eye(16, dtype=runs.DTYPE)
+
+    def conditions(samples):
+        out = torch.full((1, 16, 1), samples ** float(radius), dtype=runs.DTYPE)
+        state = dict.fromkeys(("W_Q", "W_K", "W_V"), eye[None]) | {"W_O": out}
+        inputs = eye[None, :samples, None]
+        return bounds.conditions(state, inputs, model.forward(state, inputs, net) + 1, net)
+
+    few, many = conditions(4), conditions(16)
+    for init in model.INITS:
+        powers = {name: float(power) for name, (_, power) in bounds.exponents(init, 0.5, radius).items()}
+        assert {name: math.log(many[name] / few[name], 4) for name in powers} == pytest.approx(powers, abs=1e-9)
+
+
+def test_the_curve_of_the_theorem():
+    record = {
+        "steps": torch.tensor([0.0, 1.0, 3.0], dtype=runs.DTYPE),
+        "step": torch.tensor([0.1, 0.2], dtype=runs.DTYPE),
+        "alpha": torch.tensor([2.0, 1.0], dtype=runs.DTYPE),
+        "loss": torch.tensor([[5.0, 3.0], [3.0, 2.7], [2.048, 3.0]], dtype=runs.DTYPE),
+    }
+    curve = torch.tensor([[1.0, 1.0], [0.8, 0.9], [0.8**3, 0.9**3]], dtype=runs.DTYPE)
+    assert torch.allclose(theorem.log_bound(record).exp(), curve)
+    assert theorem.loss_over_bound(record).tolist() == pytest.approx([0.8, 1 / 0.9**3])
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("init, variance", [("lecun", 1.0), ("he", 2.0), ("ntk", None)])
+def test_initial_weights_have_their_sizes(init, variance, hidden):
+    net = Encoder(d=12, width=40, init=init, hidden=hidden)
+    state = model.init(runs.streams(range(60), "draws"), net)
+    fans = {"W_Q": 12, "W_K": 12, "W_V": 12, "W_O": 40} | ({"W_H": 40} if hidden else {})
+    assert state.keys() == fans.keys()
+    for name, rows in fans.items():
+        known = variance / rows if variance else 1 / 40 if name == "W_H" else 1.0
+        room = 4 * (2 / state[name].numel()) ** 0.5
+        assert float(state[name].square().mean()) == pytest.approx(known, rel=room)
+
+
+def test_a_he_net_is_a_lecun_net_of_twice_the_logits_and_the_output():
+    inputs, nets = runs.normal(runs.streams((0, 1), "data"), 4, 3, 5), [Encoder(5, 7, init) for init in ("he", "lecun")]
+    he, lecun = (model.init(runs.streams((0, 1), "draws"), net) for net in nets)
+    twice = Encoder(5, 7, scaling=0.5 - math.log(2, 7))
+    assert torch.allclose(model.forward(he, inputs, nets[0]), 2 * model.forward(lecun, inputs, twice))
+    assert (left(trained((0, 1), "cpu", init="he", width=64, steps=60, samples=6)) < 0.1).all()
+
+
+@pytest.mark.parametrize(
+    "init, scaling, known",
+    [
+        ("lecun", 0.5, {"W_O": -0.5, "W_V": -1.5, "W_Q": -1.5, "attention": -1.0, "share": -1.0}),
+        ("lecun", 1.0, {"W_O": -0.5, "W_V": -1.5, "W_Q": -2.0, "attention": -2.0, "share": -2.0}),
+        ("ntk", 0.5, {"W_O": -0.5, "W_V": -0.5, "W_Q": -0.5, "attention": 0.0, "kernel": 0.0, "share": 0.0}),
+        ("ntk", 1.0, {"W_O": -0.5, "W_V": -0.5, "W_Q": -1.0, "attention": -1.0, "share": -1.0}),
+    ],
+)
+def test_movements_counted_by_hand(init, scaling, known):
+    found = theory.movement(init, scaling)
+    assert {name: float(found[name]) for name in known} == known
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The room of chapter 1: its theory against sympy, scipy and slow loops."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import sympy as sp
@@ -8,7 +10,7 @@ from conftest import refusal
 from scipy.integrate import quad, solve_ivp
 
 from attnflow import curves, flow, runs, symbolic
-from attnflow.foundations import cases, counting, model, solvable, task, theory
+from attnflow.foundations import balancing, breaking, cases, counting, model, solvable, task, theory
 from attnflow.foundations.model import Layer
 
 SEED = runs.streams([0], "draws")
@@ -37,15 +39,32 @@ def test_what_sympy_proves_beside_the_claims():
     assert (theory.decay_flow_balance(), theory.arrival_slope(), theory.balance_degree()) == (-2 * theory.RATE, 1, 2)
 
 
-def test_logistic_is_what_scipy_integrates():
-    slow = solve_ivp(lambda t, u: 2 * u * (1.3 - u), (0, 1.5), [0.02], rtol=1e-11, atol=1e-13).y[0, -1]
-    assert theory.logistic([0.0, 1.5], 0.02, 1.3) == pytest.approx([0.02, slow], rel=1e-8)
+def test_a_neuron_is_balanced_where_its_activation_is_homogeneous_on_both_sides():
+    z, out, force = sp.symbols("z o g", real=True)
+    activation = sp.Function("phi")(z)
+    known = -2 * force * out * (z * sp.Derivative(activation, z) - activation)
+    assert sp.expand(theory.neuron_law_defect() - known) == 0
+    assert not theory.neuron_law_holds(lambda z: sp.Max(z, 0) + sp.Min(z, 0) ** 2)
+    assert not theory.neuron_law_holds(lambda z: sp.Max(z, 0) ** 2 + sp.Min(z, 0))
 
 
+@pytest.mark.parametrize("target", [0.7, 1.0, 2.0])
+def test_logistic_is_what_scipy_integrates(target):
+    slow = solve_ivp(lambda t, u: 2 * u * (target - u), (0, 1.5), [0.02], rtol=1e-11, atol=1e-13).y[0, -1]
+    assert theory.logistic([0.0, 1.5], 0.02, target) == pytest.approx([0.02, slow], rel=1e-8)
+
+
+@pytest.mark.parametrize("target", [0.7, 1.0, 2.0])
 @pytest.mark.parametrize("imbalance", [0.0, 0.3, -0.3, 2.0])
-def test_arrival_time_is_the_integral(imbalance):
-    slow = quad(lambda u: 1 / (np.hypot(imbalance, 2 * u) * (1 - u)), 0.02, 0.5)[0]
-    assert theory.arrival_time(0.02, 0.5, 1.0, imbalance) == pytest.approx(slow, rel=1e-9)
+def test_arrival_time_is_the_integral(imbalance, target):
+    slow = quad(lambda u: 1 / (np.hypot(imbalance, 2 * u) * (target - u)), 0.02, target / 2)[0]
+    assert theory.arrival_time(0.02, target / 2, target, imbalance) == pytest.approx(slow, rel=1e-9)
+
+
+def test_initial_weights_have_their_sizes():
+    state = model.init(runs.streams(range(50), "draws"), Layer(d=9, k=4, o=25), scale=0.6)
+    for name, std in {"W_Q": 0.2, "W_K": 0.2, "W_V": 0.2, "W_O": 0.3}.items():
+        assert float(state[name].square().mean().sqrt()) == pytest.approx(std, rel=4 / (2 * state[name].numel()) ** 0.5)
 
 
 def test_the_task_has_white_means_and_linear_labels():
@@ -66,6 +85,41 @@ def test_three_ways_to_one_answer():
 def test_split_recovers_product_and_imbalance(product, imbalance):
     a, b = solvable.split(product, imbalance)
     assert (a * b, a * a - b * b) == pytest.approx((product, imbalance), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("side", "off", "share"), [(1, 0.09, 1.0), (1, -0.09, 1.0), (1, 0.11, 0.0), (1, -0.11, 0.0), (-1, 0.0, 0.0)]
+)
+def test_a_start_has_arrived_at_the_target_and_on_its_side(side, off, share, monkeypatch):
+    """Starts nearer to the separatrix than the room do not arrive, and are not counted."""
+
+    def told(seeds, device, first, second, **settings):
+        far = (first + second).abs() / 2**0.5 >= 0.4
+        ends = {"a": (first, side * first), "b": (second, side * second), "u": (first, torch.where(far, 2 + off, 0.0))}
+        return {name: torch.stack([one.flatten() for one in pair]) for name, pair in ends.items()} | {"target": 2.0}
+
+    monkeypatch.setattr(solvable, "aligned", told)
+    assert solvable.portrait((0, 1), "cpu", starts=20, room=0.4)["share"].tolist() == [share] * 2
+
+
+def test_growth_is_read_where_three_tenths_of_the_loss_are_left(monkeypatch):
+    falls = torch.linspace(1, 0, 32, dtype=runs.DTYPE)
+    loss = torch.stack([5 * falls, 2 + falls], dim=1)
+    ways = iter(torch.arange(32.0, dtype=runs.DTYPE)[:, None].expand(2, 32, 2) + torch.tensor([0, 100])[:, None, None])
+    monkeypatch.setattr(breaking, "problem", lambda *given, **settings: (None, None))
+    monkeypatch.setattr(
+        breaking.flow, "integrate", lambda *given, **how: SimpleNamespace(values={"relative": next(ways)}, loss=loss)
+    )
+    assert breaking.growth((0, 1), "cpu")["end"].tolist() == [22.0, 31.0]
+
+
+def test_readings_take_the_smallest_step_and_the_worst_pair():
+    rows = torch.tensor([[0.4, 0.2], [0.3, 0.1]], dtype=runs.DTYPE)
+    assert breaking.moved_share({"query-key": rows, "query alone": 0 * rows + 0.5}).tolist() == [0.6, 0.2]
+    (claim,) = (claim for claim in balancing.CLAIMS if claim.name == "one-step")
+    pair = {"query-key": rows[0], "value-output": rows[1] * 2}
+    assert claim.trial.read(pair).tolist() == [0.6, 0.2]
+    assert claim.trial.read({"query-key": pair["value-output"], "value-output": rows[0]}).tolist() == [0.6, 0.2]
 
 
 def test_every_case_of_the_chapter_is_counted_sharply_and_completely():

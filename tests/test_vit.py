@@ -28,6 +28,21 @@ def test_attention_rows_and_uniform_limit():
     assert float(vit.entropy_deficit(state, inputs, far)) < 1e-12 < float(vit.entropy_deficit(state, inputs, net))
 
 
+def test_entropy_deficit_of_one_hot_attention_is_one():
+    net, inputs, _, state = transformer((0, 1), "cpu")
+    sharp = dataclasses.replace(net, scaling=-30.0)
+    assert vit.entropy_deficit(state, inputs, sharp).tolist() == pytest.approx([1.0, 1.0])
+
+
+def test_initial_weights_have_their_sizes():
+    net = vit.Transformer(tokens=8, size=3, width=24, depth=1)
+    state = vit.init(runs.streams(range(40), "draws"), net)
+    assert not state.pop("read").any()
+    for name, value in state.items():
+        variance = {"embed": 1 / 3, "position": 1.0}.get(name, 1 / 24)
+        assert float(value.square().mean()) == pytest.approx(variance, rel=4 * (2 / value.numel()) ** 0.5), name
+
+
 @pytest.mark.parametrize(
     "call, words",
     [
