@@ -10,7 +10,7 @@ import torch
 from conftest import refusal
 
 from attnflow import curves, flow, runs
-from attnflow.cooccurrence import balance, dual, model, phases, ratio, reduced, setting, sweeps, task, theory
+from attnflow.cooccurrence import balance, balancing, dual, model, phases, ratio, reduced, setting, sweeps, task, theory
 from attnflow.cooccurrence.setting import drawn, train
 from attnflow.cooccurrence.task import Task
 
@@ -175,6 +175,12 @@ def test_readings_of_phase_1():
     ways = {"gamma": [1.0, 2, 3, 5], "watched": [0.0, 0.01, 0.1, 1]}
     run |= {name: torch.tensor([[[v, -v]] for v in way], dtype=runs.DTYPE) for name, way in ways.items()}
     assert phases.separation(run).tolist() == pytest.approx([5.0])
+
+
+def test_the_identity_of_one_step_is_read_in_the_worst_pair():
+    (claim,) = (claim for claim in balancing.CLAIMS if claim.name.startswith("one-step"))
+    pair = {"query-key": torch.tensor([0.1, 0.4]), "value-output": torch.tensor([0.3, 0.2])}
+    assert claim.trial.read(pair).tolist() == pytest.approx([0.3, 0.4])
 
 
 @pytest.mark.parametrize("late", range(4))

@@ -209,8 +209,8 @@ def test_a_he_net_is_a_lecun_net_of_twice_the_logits_and_the_output():
 @pytest.mark.parametrize(
     "init, scaling, known",
     [
-        ("lecun", 0.5, {"W_O": -0.5, "W_V": -1.5, "W_Q": -1.5, "attention": -1.0, "share": -1.0}),
-        ("lecun", 1.0, {"W_O": -0.5, "W_V": -1.5, "W_Q": -2.0, "attention": -2.0, "share": -2.0}),
+        ("lecun", 0.5, {"W_O": -0.5, "W_V": -1.5, "W_Q": -1.5, "attention": -1.0, "kernel": -1.0, "share": -1.0}),
+        ("lecun", 1.0, {"W_O": -0.5, "W_V": -1.5, "W_Q": -2.0, "attention": -2.0, "kernel": -2.0, "share": -2.0}),
         ("ntk", 0.5, {"W_O": -0.5, "W_V": -0.5, "W_Q": -0.5, "attention": 0.0, "kernel": 0.0, "share": 0.0}),
         ("ntk", 1.0, {"W_O": -0.5, "W_V": -0.5, "W_Q": -1.0, "attention": -1.0, "share": -1.0}),
     ],

@@ -113,6 +113,16 @@ def test_growth_is_read_where_three_tenths_of_the_loss_are_left(monkeypatch):
     assert breaking.growth((0, 1), "cpu")["end"].tolist() == [22.0, 31.0]
 
 
+@pytest.mark.parametrize("rates, worst", [((1.0, 0.5), 0.5), ((0.5, 1.0), 0.5), ((1.4, 0.8), 1.4), ((1.0, 1.0), 1.0)])
+def test_decay_is_read_in_the_pair_that_is_further_from_the_prediction(rates, worst, monkeypatch):
+    def told(field, start, times, **how):
+        sizes = zip(("query-key", "value-output"), rates, strict=True)
+        return SimpleNamespace(values={name: torch.exp(-2 * 0.3 * rate * times)[:, None, None] for name, rate in sizes})
+
+    monkeypatch.setattr(breaking.flow, "integrate", told)
+    assert breaking.decay((0,), "cpu", rate=0.3)["rate"].tolist() == pytest.approx([worst])
+
+
 def test_readings_take_the_smallest_step_and_the_worst_pair():
     rows = torch.tensor([[0.4, 0.2], [0.3, 0.1]], dtype=runs.DTYPE)
     assert breaking.moved_share({"query-key": rows, "query alone": 0 * rows + 0.5}).tolist() == [0.6, 0.2]
