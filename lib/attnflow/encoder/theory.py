@@ -183,7 +183,7 @@ def movement(init, scaling):
     random signs, $k^{-1/2}$ times their movement, and $\Delta W_O$ by its square; in the block of $W_Q, W_K$ the sum
     $\sum_jo_jv_j$ is of random signs and $\sum_j\Delta o_jv_j$ is not. The masks are a part of their own: pre-activations
     have a density at zero, so a share as large as the movement of $W_V$ flips, and its effect on the block of $W_V$ has a sign,
-    since more go off than on (:func:`attnflow.encoder.flips.expected`); in the block of $W_O$ a neuron that flips is small,
+    since more go off than on (:func:`attnflow.encoder.flips.expected_pull`); in the block of $W_O$ a neuron that flips is small,
     which makes it a square. A product adds powers, a sum has the largest of them, at widths where that has won.
 
     init, scaling: as of :class:`attnflow.encoder.model.Encoder`, with a scaling of at least 1/2: below, softmax saturates.
