@@ -150,6 +150,7 @@ def test_many_seeds_share_stacks_of_bounded_size_and_all_ways_to_run_agree():
         (50, 60, (8, 10), True),
         (54, 60, (9, 10), False),
         (56, 60, (9, 10), True),
+        (355, 400, (9, 10), False),
     ],
 )
 def test_a_quota_is_confirmed_by_many_seeds_and_contradicted_by_few(good, of, quota, wanted):

@@ -554,8 +554,10 @@ plt.show()
 # $|q + \|\bar x_n\|^2J_n|$; since $q$ has either sign, the second is larger on average, and more masks go off than on. Each carries $o_j^2\|\bar x_n\|^2/k$ of the trace of the block of $W_V$; with the
 # Gaussian density at zero and $E|o|^3$ the trace of the kernel changes as
 #
-# $$\frac{\operatorname{tr}(K - K_0)}{\operatorname{tr}K_0} \approx \frac{\Delta_1}{k} - \frac{\Delta_{1/2}}{\sqrt k}, \qquad
-# \Delta_{1/2} = \frac{1}{\pi\operatorname{tr}K_0}\sum_n\|\bar x_n\|\,\mathbb E\big[\,|q_{jn} + \|\bar x_n\|^2J_n| - |q_{jn}|\,\big],$$ (eq-pull)
+# $$\begin{aligned}
+# \frac{\operatorname{tr}(K - K_0)}{\operatorname{tr}K_0} &\approx \frac{\Delta_1}{k} - \frac{\Delta_{1/2}}{\sqrt k},\\
+# \Delta_{1/2} &= \frac{1}{\pi\operatorname{tr}K_0}\sum_n\|\bar x_n\|\,\mathbb E\big[\,|q_{jn} + \|\bar x_n\|^2J_n| - |q_{jn}|\,\big],
+# \end{aligned}$$ (eq-pull)
 #
 # the mean being over neurons at the kink of sample $n$. While the kernel stays $J = K_0^{-1}(r_0 - r_t)$, and up to the small $r_t$ that is left at the end $\Delta_{1/2}$ is known before training: `flips.expected_pull`. *Provenance:
 # derived here, to first order, with uniform attention and all residuals falling alike; a finer count would follow a neuron along its way.* Other settings do not see it: at $\tau_0 = k^{-1/2}$ the kernel moves
