@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from attnflow import commands, runs
+from attnflow.claims import quota
 from attnflow.rooms import rooms
 
 
@@ -32,7 +33,7 @@ def parser() -> Parser:
         "--seeds",
         default=commands.BOOK,
         metavar="A:B",
-        help=f"fresh seeds, or N for 0:N (default: %(default)s, and {commands.WITH_QUOTA} for rows with a quota)",
+        help=f"fresh seeds, or N for 0:N (default: %(default)s, and {quota.SEEDS} for rows with a quota)",
     )
     one.add_argument("--device", **device)
     one.add_argument("--json", metavar="FILE", help="write the rows here, once, at the end")

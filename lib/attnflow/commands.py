@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from attnflow import claims, files, runs, stamp, sweep
-from attnflow.claims import Claim, Row
+from attnflow.claims import Claim, Row, quota
 from attnflow.claims.row import read_run
 from attnflow.rooms import cite, room, rooms, unique
 
 MOST_SEEDS = 1000
-BOOK = "100:110"  # the seeds of the book
-WITH_QUOTA = "100:160"  # of its rows that state a share of the seeds
+BOOK = "100:110"  # the seeds of the book; its rows that state a share take more, from the same first one
 
 
 def registry(chapters: Sequence[str] | None = None) -> tuple[Claim, ...]:
@@ -71,14 +70,14 @@ def chosen(options: argparse.Namespace) -> tuple[Claim, ...]:
     return tuple(claim for claim in found if not options.id or claim.id in options.id)
 
 
-def evaluated(found: Sequence[Claim], seeds: str, where: object) -> list[Row]:
+def evaluated(found: Sequence[Claim], seeds: Sequence[int], where: object) -> list[Row]:
     """Rows of the claims ``found`` on ``seeds`` and the device ``where``, printed as they finish.
 
-    On the seeds of the book a row with a quota takes those of ``WITH_QUOTA``.
+    On the seeds of the book a row with a quota takes as many as confirm a share.
     """
-    rows, chosen = [], seed_range(seeds)
-    more = seed_range(WITH_QUOTA)[len(chosen) :] if seeds == BOOK else ()
-    for row in claims.evaluate_all(found, chosen, where, more):
+    rows = []
+    more = range(seeds[-1] + 1, seeds[0] + quota.SEEDS) if seeds == seed_range(BOOK) else ()
+    for row in claims.evaluate_all(found, seeds, where, more):
         rows.append(row)
         print(row.line(), flush=True)
     return rows
@@ -87,7 +86,7 @@ def evaluated(found: Sequence[Claim], seeds: str, where: object) -> list[Row]:
 def run_claims(options: argparse.Namespace) -> int:
     """The subcommand ``claims``, with its ``options``."""
     found = chosen(options)
-    seed_range(options.seeds)
+    seeds = seed_range(options.seeds)
     where = runs.device(options.device)
     path = writable(options.json) if options.json else None
     if options.list:
@@ -95,7 +94,7 @@ def run_claims(options: argparse.Namespace) -> int:
             print(f"{claim.id:34} {claim.state:12} {claim.title}")
         return 0
     print(f"{len(found)} claim{'s' * (len(found) != 1)} on seeds {options.seeds}, {where}", flush=True)
-    rows = evaluated(found, options.seeds, where)
+    rows = evaluated(found, seeds, where)
     wrong = [row.id for row in rows if not row.consistent]
     if path:
         environment = stamp.environment(where) | {"seeds": options.seeds}
@@ -148,7 +147,7 @@ def run_compare(options: argparse.Namespace) -> int:
     else:
         seeds, where = environment["seeds"], runs.device()
         print(f"Running the claims of the book on its seeds, {seeds}.", flush=True)
-        found = evaluated(registry(), seeds, where)
+        found = evaluated(registry(), seed_range(seeds), where)
         other = stamp.environment(where) | {"seeds": seeds}
         print()
     for name, value in environment.items():

@@ -81,6 +81,9 @@ def step_identity(before: tuple, after: tuple, before_gradient: tuple, step: flo
     return (change - predicted).abs().amax(dim=(1, 2)) / scale
 
 
+QUIET = 3  # batches of brackets in a row that add nothing: then the rank has stopped
+
+
 def count(
     output: Callable,
     size: int | dict[str, tuple],
@@ -154,11 +157,11 @@ def _closure(output, size, sample, generator, batch, deepest, tolerance):
     rows, depth, quiet = drawn(0), 1, 0
     first, gap = numerical_rank(rows, tolerance)
     rank = first
-    while rank < size and quiet < 3 and depth <= deepest:
+    while rank < size and quiet < QUIET and depth <= deepest:
         rows = torch.cat([rows, *(drawn(level) for level in range(1, depth + 1))])
         grown, gap = numerical_rank(rows, tolerance)
         depth, quiet, rank = (depth + 1, 0, grown) if grown > rank else (depth, quiet + 1, rank)
-    closed = rank == size or quiet == 3
+    closed = rank == size or quiet == QUIET
     return {"rank": rank, "rank_gradients": first, "depth": depth - 1, "closed": closed, "gap": gap}
 
 

@@ -102,7 +102,7 @@ class Row:
     @staticmethod
     def _in(told: str, good: str) -> str:
         """A verdict, and how many seeds are behind it where there is a quota."""
-        return f"{told} in {good}" if good else told
+        return f"{told}, in {good}" if good else told
 
     def card(self) -> list[tuple[str, str]]:
         """The view of the ledger: pairs of a term and its text."""

@@ -98,13 +98,18 @@ def fitted(widths, values, powers):
     return np.linalg.lstsq(columns, values.mean(axis=1) / error, rcond=None)[0]
 
 
+def extended(widths, values, powers):
+    """The sum of powers :func:`fitted` to all widths but the last, at all of them: (W,). widths, values, powers: as there."""
+    found = fitted(widths[:-1], values[:-1], powers)
+    return found @ np.stack([np.asarray(widths, dtype=float) ** power for power in powers])
+
+
 def foretold(widths, values, powers):
-    """What the other widths say of the mean at the last: the value there of the :func:`fitted` sum, less the measured mean.
+    """What the other widths say of the mean at the last: the :func:`extended` sum there, less the measured mean.
 
     widths, values, powers: as there. Returns a number.
     """
-    found = fitted(widths[:-1], values[:-1], powers)
-    return sum(one * float(widths[-1]) ** power for one, power in zip(found, powers, strict=True)) - values[-1].mean()
+    return extended(widths, values, powers)[-1] - values[-1].mean()
 
 
 def interval(values, read, draws=1000):

@@ -71,20 +71,22 @@ def flips_figure(claim, arrays, table):
     found = {name: values.reshape(len(widths), -1) for name, values in arrays.items()}
     half, whole = plot.predicted(claim["flips-share"]), found["growth"] - found["pull"]
 
-    def law(values, powers):
-        return flips.fitted(widths[:-1], values[:-1], powers) @ np.stack([widths**power for power in powers])
-
     def row(values, colour, label):
         return values, colour, label, *plot.power_law(widths, values[-1], half)
 
-    shares = [
-        row(found[name].mean(axis=1), *look) for name, look in {"on": ("blue", "on"), "off": ("red", "off")}.items()
-    ]
+    shares = [row(found[name].mean(axis=1), colour, name) for name, colour in (("on", "blue"), ("off", "red"))]
     norms = {name: np.sqrt((found[name] ** 2).mean(axis=1)) for name in ("change", "masks")}
-    change = np.sqrt(law(found["change"] ** 2, (2 * half, -1.5, -2, -2.5)))
+    change = np.sqrt(flips.extended(widths, found["change"] ** 2, (2 * half, -1.5, -2, -2.5)))
     root = np.sqrt(widths)
     traces = [
-        (widths, root * whole.mean(axis=1), "blue", "whole", widths, root * law(whole, (half, -1, -1.5))),
+        (
+            widths,
+            root * whole.mean(axis=1),
+            "blue",
+            "whole",
+            widths,
+            root * flips.extended(widths, whole, (half, -1, -1.5)),
+        ),
         (widths, -root * found["pull"].mean(axis=1), "orange", "masks", widths, -root * found["expected"].mean(axis=1)),
     ]
     figure, panels = plot.figure(3, width=8.4, height=2.7)
@@ -93,7 +95,7 @@ def flips_figure(claim, arrays, table):
     rows = [(norms["change"], "blue", "whole", widths, change), row(norms["masks"], "orange", "masks alone")]
     plot.loglog(panels[1], widths, rows, title="change of the kernel", **look)
     plot.panel(panels[2], traces, places=widths, xscale="log", title=r"change of its trace, $\times\sqrt{k}$", **look)
-    panels[2].axhline(0, color="#777777", lw=0.8)
+    plot.levels(panels[2], [0])
     for axes in panels:
         plot.ticks(axes.xaxis, widths[::4])
     return figure

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -11,12 +12,6 @@ from attnflow import laws, runs
 from attnflow.foundations import model
 
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "gelu": torch.nn.functional.gelu}
-CHANGES = {  # of attention as it is built today, each with what is left of the laws of queries and keys, given d and k
-    "rotary positions": lambda d, k: k // 2,
-    "query-key norm": lambda d, k: 2,
-    "grouped keys": lambda d, k: laws.product_laws(3 * d, k),
-    "biases": lambda d, k: laws.product_laws(2 * d + 1, k) + k,
-}
 
 
 @dataclass(frozen=True)
@@ -112,46 +107,62 @@ def attention(d: int, k: int, o: int, length: int = 3, kernel: str = "softmax", 
     )
 
 
+def turned(rows: torch.Tensor) -> torch.Tensor:
+    """Rotary positions: each pair of columns of the ``rows`` (L, k) turned by the place times an angle of the pair. (L, k)."""
+    even, odd = rows[..., ::2], rows[..., 1::2]
+    places, pairs = (torch.arange(size, dtype=rows.dtype, device="cpu") for size in even.shape[-2:])
+    angle = places[:, None] / (1 + pairs)
+    return torch.cat([even * angle.cos() - odd * angle.sin(), even * angle.sin() + odd * angle.cos()], dim=-1)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What sets attention as it is built today apart from that of the chapter.
+
+    left: (d, k) -> how many laws of queries and keys are left; seen: what is done to queries and to keys, (L, k) -> (L, k);
+    heads: of queries and outputs that share their keys and values; biases: whether queries and keys have them; columns: how
+    many belong together, so that k has to be a multiple.
+    """
+
+    left: Callable
+    seen: Callable = lambda rows: rows
+    heads: int = 1
+    biases: bool = False
+    columns: int = 1
+
+
+CHANGES = {
+    "rotary positions": Change(lambda d, k: k // 2, seen=turned, columns=2),  # a number a plane
+    "query-key norm": Change(lambda d, k: 2, seen=partial(torch.nn.functional.normalize, dim=-1)),  # a number a matrix
+    "grouped keys": Change(lambda d, k: laws.product_laws(3 * d, k), heads=2),  # one balance of three matrices
+    # The bias of the queries is one more row, and that of the keys is kept, since softmax does not see it.
+    "biases": Change(lambda d, k: laws.product_laws(2 * d + 1, k) + k, biases=True),
+}
+
+
 def altered(change: str, d: int = 3, k: int = 2, o: int = 2, length: int = 3) -> Case:
     """Softmax attention with one ``change`` of ``CHANGES``, read as in :func:`attention`.
 
-    Rotary positions turn each plane of two columns by the place times an angle of its own; the norm divides each query and each
-    key by its length; two heads of queries and outputs share their keys and values; queries and keys have biases. d, k, o,
-    length: sizes. Known is what is left for queries and keys, a number a plane, a number a matrix, a balance a group, or the
-    balance with one more row for queries and the bias of the keys, which softmax does not see; and the balance of values.
-    Under the norm heads wider than 2d keep more. Raises WrongUse where rotary positions meet an odd k.
+    d, k, o, length: sizes. Known is what the change leaves of the laws of queries and keys, and the balance of values and
+    outputs; under the norm heads wider than 2d keep more. Raises WrongUse where rotary positions meet an odd k.
     """
-    allowed = "even, since rotary positions turn pairs of columns"
-    runs.check("k", k, allowed, change != "rotary positions" or k % 2 == 0)
-    left = CHANGES[runs.choice("change", change, tuple(CHANGES))](d, k)
-    heads = (2,) * (change == "grouped keys")
-    shapes = {"W_Q": (*heads, d, k), "W_K": (d, k), "W_V": (d, k), "W_O": (*heads, k, o)}
-    shapes |= {"b_Q": (k,), "b_K": (k,)} if change == "biases" else {}
-
-    def turned(rows):
-        even, odd = rows[:, ::2], rows[:, 1::2]
-        places, planes = (torch.arange(size, dtype=rows.dtype, device="cpu") for size in even.shape)
-        angle = places[:, None] / (1 + planes)
-        return torch.cat([even * angle.cos() - odd * angle.sin(), even * angle.sin() + odd * angle.cos()], dim=1)
-
-    def seen(rows):
-        if change == "query-key norm":
-            return torch.nn.functional.normalize(rows, dim=-1)
-        return turned(rows) if change == "rotary positions" else rows
+    made = CHANGES[runs.choice("change", change, tuple(CHANGES))]
+    runs.check("k", k, f"a multiple of {made.columns}", k % made.columns == 0)
+    shapes = {"W_Q": (made.heads, d, k), "W_K": (d, k), "W_V": (d, k), "W_O": (made.heads, k, o)}
+    shapes |= {"b_Q": (k,), "b_K": (k,)} if made.biases else {}
 
     def output(theta, x):
         tokens = x[: length * d].reshape(length, d)
-        queries, keys = (seen(tokens @ theta[f"W_{name}"] + theta.get(f"b_{name}", 0.0)) for name in "QK")
+        queries, keys = (made.seen(tokens @ theta[f"W_{name}"] + theta.get(f"b_{name}", 0.0)) for name in "QK")
         weights = torch.softmax(queries @ keys.mT / math.sqrt(k), dim=-1)
-        mixed = weights @ tokens @ theta["W_V"] @ theta["W_O"]
-        return (mixed.sum(dim=0) if heads else mixed)[0] @ x[length * d :]
+        return (weights @ tokens @ theta["W_V"] @ theta["W_O"]).sum(dim=0)[0] @ x[length * d :]
 
     return Case(
         title=f"softmax attention with {change}, d = {d}, k = {k}",
         output=output,
         shapes=shapes,
         size=length * d + o,
-        known=left + laws.product_laws(d + (2 * o if heads else o), k),
+        known=made.left(d, k) + laws.product_laws(d + made.heads * o, k),
         source="derived here",
     )
 
