@@ -103,8 +103,10 @@ stored = {table.name: table for table in ROOM.sweeps}
 #
 # The encoder reads a sequence of $L$ tokens, the rows of $X$, and returns one number:
 #
-# $$f(X) = \tau_1\,\frac1L\sum_{i=1}^{L}\operatorname{relu}(\tilde x_i W_V)\,W_O, \qquad
-# \tilde X = S X, \quad S = \operatorname{softmax}(\tau_0\,X W_Q W_K^\top X^\top).$$ (eq-encoder)
+# $$\begin{aligned}
+# f(X) &= \tau_1\,\frac1L\sum_{i=1}^{L}\operatorname{relu}(\tilde x_i W_V)\,W_O,\\
+# \tilde X &= S X, \quad S = \operatorname{softmax}(\tau_0\,X W_Q W_K^\top X^\top).
+# \end{aligned}$$ (eq-encoder)
 #
 # The rows $\tilde x_i$ of $\tilde X$ are the tokens as attention mixes them, and there are at least two, $L \ge 2$. The factor before $W_O$, the row $\tau_1\frac1L\sum_i\operatorname{relu}(\tilde x_iW_V)$
 # of length $k$, holds the **features** of the sample; one such row a sample makes the matrix $\Psi$, so that $f = \Psi W_O$. All four matrices are trained, on
@@ -139,8 +141,10 @@ net, inputs, labels, start = setting.drawn(
 # $\tilde x_i$) and the residual $r = f - y$ of one sample as symbols of their own. Write $M = W_Q W_K^\top$ and
 # $E_O = E \circ (\mathbf 1 W_O^\top)$. Then
 #
-# $$\nabla_{W_O} = \tfrac{\tau_1 r}{L}\,(E\circ\tilde X W_V)^\top\mathbf 1, \qquad \nabla_{W_V} = \tfrac{\tau_1 r}{L}\,\tilde X^\top E_O,
-# \qquad \nabla_{W_Q} = G_M W_K, \qquad \nabla_{W_K} = G_M^\top W_Q,$$ (eq-encoder-gradient)
+# $$\begin{aligned}
+# \nabla_{W_O} &= \tfrac{\tau_1 r}{L}\,(E\circ\tilde X W_V)^\top\mathbf 1, & \nabla_{W_V} &= \tfrac{\tau_1 r}{L}\,\tilde X^\top E_O,\\
+# \nabla_{W_Q} &= G_M W_K, & \nabla_{W_K} &= G_M^\top W_Q,
+# \end{aligned}$$ (eq-encoder-gradient)
 #
 # where $G_M = \tau_0 X^\top G_Z X$, the slope by the logits is $(G_Z)_{ij} = S_{ij}((G_S)_{ij} - \sum_l S_{il}(G_S)_{il})$ as in
 # [chapter 1](1_foundations), and $G_S = \frac{\tau_1 r}{L} E_O W_V^\top X^\top$. For one neuron and two tokens of size one, as sympy has it
