@@ -11,7 +11,20 @@ import torch
 from conftest import refusal
 
 from attnflow import claims, rooms
-from attnflow.claims import Above, Below, Between, Claim, Control, Exactly, Experiment, Near, Row, Trial, chapter_of
+from attnflow.claims import (
+    Above,
+    Below,
+    Between,
+    Claim,
+    Control,
+    Derivation,
+    Exactly,
+    Experiment,
+    Near,
+    Row,
+    Trial,
+    chapter_of,
+)
 from attnflow.claims import experiment as kept
 from attnflow.claims.row import blank
 from attnflow.commands import registry
@@ -73,6 +86,7 @@ SOME = COIN.but(centre=2.0, low=2)  # eight of ten seeds are other
     ("changes", "broken", "measured", "fails"),
     [
         ({}, {"experiment": COIN.but(centre=2.0)}, 2.0, True),
+        ({}, {"settings": {"centre": 2.0}}, 2.0, True),
         ({}, {"read": lambda record: record["value"] + 3}, 4.0, True),
         ({}, {"predict": 2.0}, 1.0, True),
         ({}, {"predict": lambda record: record["value"]}, 1.0, False),
@@ -113,7 +127,12 @@ def test_the_verdict_on_a_claim(changes, holds, consistent, margin):
 
 
 def test_a_row_of_algebra_and_one_with_an_error():
-    proof = made(Control("a neighbour", read=lambda: False), experiment=None, read=lambda: True, holds=Exactly())
+    proof = made(
+        Control("a neighbour", {"true": False}),
+        experiment=Derivation(lambda true: true, {"true": True}),
+        read=float,
+        holds=Exactly(),
+    )
     found = claims.evaluate(proof, range(10))
     assert (
         found.consistent and found.measured == (1.0,) and found.control_measured == (0.0,) and not found.seed_dependent
@@ -254,7 +273,7 @@ def test_the_box_says_what_is_claimed_and_what_would_contradict_it():
         (lambda: made(predict=None, holds=Exactly()), "= prediction"),
         (lambda: made(predict=np.inf), "predict = inf"),
         (lambda: made(predict="one"), "predict = 'one'"),
-        (lambda: made(experiment=coin), "an Experiment, or None"),
+        (lambda: made(experiment=coin), "an Experiment, or a Derivation"),
         (lambda: made(read="value"), "read = 'value'"),
         (lambda: made(holds=0.1), "holds = 0.1"),
         (lambda: made(kind="odd"), "kind = 'odd'"),

@@ -31,7 +31,7 @@ def balances(state):
 
 
 linear = Experiment(checks.drift, {"problem": problem, "balances": balances})
-control = Control("with the softmax", experiment=linear.but(softmax=True))
+control = Control("with the softmax", {"softmax": True})
 title = "Linear attention balances all four of its factors"
 statement = "Without a softmax their squared norms keep their differences."
 law = kinds.law(linear, "norms")

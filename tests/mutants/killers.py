@@ -85,8 +85,9 @@ def sections() -> dict[str, tuple[str, dict[str, bool]]]:
 
 
 def predicts(claim: object) -> bool:
-    """Whether a ``claim`` has a prediction that it says to meet."""
-    return claim.testable and claim.state.startswith("reproduced") and claim.trial.predict is not None
+    """Whether a ``claim`` has a prediction that it says to meet; an observation that is shown beside one does not."""
+    stated = claim.testable and claim.state.startswith("reproduced")
+    return stated and claim.trial.predict is not None and claim.trial.kind != "observation"
 
 
 def unchanged(module: str, ids: list[str], factored: list[str]) -> tuple[dict[str, str], dict[str, dict[float, bool]]]:

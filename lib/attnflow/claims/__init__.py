@@ -7,7 +7,7 @@ from attnflow.claims import kinds
 from attnflow.claims.claim import Claim, Control, Trial, chapter_of
 from attnflow.claims.criteria import Above, Below, Between, Criterion, Exactly, Near, show
 from attnflow.claims.evaluation import evaluate, evaluate_all, settled
-from attnflow.claims.experiment import Experiment, forget
+from attnflow.claims.experiment import Derivation, Experiment, forget
 from attnflow.claims.quota import enough
 from attnflow.claims.row import Row, table
 
@@ -18,6 +18,7 @@ __all__ = [
     "Claim",
     "Control",
     "Criterion",
+    "Derivation",
     "Exactly",
     "Experiment",
     "Near",

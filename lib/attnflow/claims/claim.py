@@ -9,7 +9,7 @@ import torch
 
 from attnflow import citations, runs
 from attnflow.claims.criteria import Criterion
-from attnflow.claims.experiment import Experiment
+from attnflow.claims.experiment import Derivation, Experiment
 from attnflow.claims.quota import Quota, can_be_missed, checked, words
 
 STATES = ("reproduced", "reproduced with changed constants", "not reproduced", "not testable here")
@@ -21,14 +21,14 @@ CHUNK = 25  # seeds that share one stack, so that memory does not grow with the 
 class Trial:
     """How a number is made and what it has to meet.
 
-    experiment: shared by all trials that read it, None for algebra and counts, which have no seeds; read: record -> one
-    number a seed (of nothing -> one number, where there is no experiment); holds: a Criterion; predict: a number, or a
-    function of the record (None where there is no experiment); quota: ``"all"`` seeds, or (k, of) as the least share;
-    undefined: the number that a reading of NaN counts as; left at NaN, it neither makes a claim hold nor a control fail;
-    kind: one of ``KINDS``; where none is given, a prediction where a number is predicted and an observation where none is.
+    experiment: shared by all trials that read it, or a Derivation, which has no seeds; read: record -> one number a seed, of a
+    derivation its number -> a number; holds: a Criterion; predict: a number, or a function of the record; quota: ``"all"``
+    seeds, or (k, of) as the least share; undefined: the number that a reading of NaN counts as; left at NaN, it neither makes
+    a claim hold nor a control fail; kind: one of ``KINDS``; where none is given, a prediction where a number is predicted and
+    an observation where none is.
     """
 
-    experiment: Experiment | None
+    experiment: Experiment | Derivation
     read: Callable
     holds: Criterion
     predict: float | Callable | None = None
@@ -37,8 +37,8 @@ class Trial:
     kind: str = ""
 
     def __post_init__(self):
-        known = isinstance(self.experiment, (Experiment, type(None)))
-        runs.check("experiment", self.experiment, "an Experiment, or None for algebra", known)
+        known = isinstance(self.experiment, (Experiment, Derivation))
+        runs.check("experiment", self.experiment, "an Experiment, or a Derivation", known)
         runs.check("read", self.read, "a function of the record", callable(self.read))
         runs.check("holds", self.holds, "a criterion such as Near(rel=0.1)", isinstance(self.holds, Criterion))
         if not self.kind:
@@ -52,21 +52,26 @@ class Trial:
             runs.number("predict", self.predict)
         checked(self.quota)
 
+    @property
+    def seeded(self) -> bool:
+        """Whether there is one number a seed."""
+        return isinstance(self.experiment, Experiment)
+
     def predicted(self, record: object = None) -> float | np.ndarray | None:
         """What is predicted for a ``record``: a number, (S,), or None where nothing is."""
         return self.predict(record) if callable(self.predict) else self.predict
 
     def chunks(self, seeds: tuple) -> list[tuple]:
-        """The ``seeds`` in stacks that share a record; one stack of all where there is no experiment."""
-        if self.experiment is None:
+        """The ``seeds`` in stacks that share a record; one stack of all where there are none to share."""
+        if not self.seeded:
             return [tuple(seeds)]
         return [tuple(seeds[start : start + CHUNK]) for start in range(0, len(seeds), CHUNK)]
 
     def measure(self, seeds: tuple, device: torch.device | str | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-        """Measured and predicted, (S,) each or None, on one chunk of ``seeds``, on a ``device``; (1,) without an experiment."""
-        record = None if self.experiment is None else self.experiment(seeds, device)
-        found = _plain(self.read() if record is None else self.read(record))
-        if found.shape != (1 if record is None else len(seeds),):
+        """Measured and predicted, (S,) each or None, on one chunk of ``seeds``, on a ``device``; (1,) of a derivation."""
+        record = self.experiment(seeds, device) if self.seeded else self.experiment()
+        found = _plain(self.read(record))
+        if found.shape != (len(seeds) if self.seeded else 1,):
             raise ValueError(
                 f"read gave an array of shape {found.shape} for {len(seeds)} seeds: it must give one number a seed"
             )
@@ -88,24 +93,35 @@ def joined(parts: list[tuple]) -> tuple[np.ndarray, np.ndarray | None]:
 class Control:
     """The trial of a claim with one assumption broken. Its criterion must be violated.
 
-    title: what is broken; changes: the fields of the trial that are other, ``experiment=...`` in most cases. Its quota, of
+    title: what is broken; settings: those of the experiment that are other; changes: fields of the trial that are other,
+    ``experiment=...`` where no setting says it; because: one sentence, why anything but one assumption is other. Its quota, of
     the seeds that have to fail, is its own: ``"all"`` where none is given.
     """
 
-    def __init__(self, title: str, **changes):
+    def __init__(self, title: str, settings: dict | None = None, because: str = "", **changes):
         known = tuple(one.name for one in fields(Trial) if one.name != "kind")
         runs.check("control", title, "a title that says what is broken", isinstance(title, str) and bool(title))
         runs.names("control", tuple(changes), known)
-        self.title, self.changes = title, changes
+        twice = settings and "experiment" in changes
+        runs.check(f"control {title!r}", (settings, changes), "settings or an experiment, not both", not twice)
+        self.title, self.settings, self.because, self.changes = title, settings or {}, because, changes
 
     def __repr__(self):
         return f"Control({self.title!r})"
 
     def of(self, trial: Trial) -> Trial:
         """The ``trial`` with the changes. Raises WrongUse where nothing but the quota is other."""
-        broken = replace(trial, **self.changes)
+        broken = replace(trial, **{"experiment": trial.experiment.but(**self.settings)} | self.changes)
         runs.check(f"control {self.title!r}", self.changes, "a change", replace(broken, quota=trial.quota) != trial)
         return replace(broken, quota=self.changes.get("quota", "all"))
+
+    def differs(self, trial: Trial) -> tuple[str, ...]:
+        """What is other than in the ``trial``, by name: settings of its experiment, and fields that change what is read."""
+        broken = self.of(trial)
+        fields_changed = (
+            name for name in ("read", "holds", "predict") if getattr(broken, name) != getattr(trial, name)
+        )
+        return (*trial.experiment.differs(broken.experiment), *fields_changed)
 
 
 @dataclass(frozen=True, repr=False)

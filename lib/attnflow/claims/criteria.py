@@ -42,9 +42,37 @@ class Criterion(ABC):
     def margin(self, measured: np.ndarray, predicted: np.ndarray | None) -> np.ndarray:
         """Distance of each of the ``measured`` (S,) from the edge, given what was ``predicted``: negative if violated."""
 
+    @abstractmethod
+    def tightness(self, measured: np.ndarray, predicted: np.ndarray | None) -> float | None:
+        """What part of its room the ``measured`` (S,) fill: 0 at the ``predicted``, or far from an edge, 1 at the edge.
+
+        Two standard deviations over the seeds count as filled; seeds that are not finite do not count. None where there is no
+        room, since the criterion is exact.
+        """
+
     def show(self, measured: Sequence[float]) -> str:
         """The ``measured`` numbers as text: one number, or their range."""
         return extent(measured)
+
+
+def _spread(values):
+    """Mean and two standard deviations of what is finite, 0 and 0 where nothing is."""
+    finite = values[np.isfinite(values)]
+    return (finite.mean(), 2 * finite.std()) if len(finite) else (0.0, 0.0)
+
+
+def _within(distance, half):
+    """The tightness of a distance (S,) from the middle of an interval of a half-width."""
+    mean, spread = _spread(distance)
+    return float((abs(mean) + spread) / half)
+
+
+def _under(values, edge):
+    """The tightness of an upper edge, of either sign; infinite where it is passed or has no sign."""
+    mean, spread = _spread(values)
+    if edge > 0:
+        return float(max(mean + spread, 0) / edge)
+    return float(edge / (mean + spread)) if mean + spread < 0 else np.inf
 
 
 @dataclass(frozen=True)
@@ -68,7 +96,14 @@ class Near(Criterion):
 
     def margin(self, measured, predicted):
         """What is left of the half-width: see :class:`Criterion`."""
-        return np.maximum(self.abs, self.rel * np.abs(predicted)) - np.abs(measured - predicted)
+        return self._half(predicted) - np.abs(measured - predicted)
+
+    def tightness(self, measured, predicted):
+        """(|mean distance| + 2 standard deviations) / half-width: see :class:`Criterion`."""
+        return _within(measured - predicted, np.mean(self._half(predicted)))
+
+    def _half(self, predicted):
+        return np.maximum(self.abs, self.rel * np.abs(predicted))
 
 
 @dataclass(frozen=True)
@@ -93,6 +128,10 @@ class Between(Criterion):
         """Distance to the nearer end: see :class:`Criterion`."""
         return np.minimum(measured - self.low, self.high - measured)
 
+    def tightness(self, measured, predicted):
+        """(|mean distance to the middle| + 2 standard deviations) / half-width: see :class:`Criterion`."""
+        return _within(measured - (self.low + self.high) / 2, (self.high - self.low) / 2)
+
 
 @dataclass(frozen=True)
 class Below(Criterion):
@@ -109,6 +148,10 @@ class Below(Criterion):
     def margin(self, measured, predicted):
         """Distance to the edge: see :class:`Criterion`."""
         return self.edge - measured
+
+    def tightness(self, measured, predicted):
+        """(mean + 2 standard deviations) / edge: see :class:`Criterion`."""
+        return _under(measured, self.edge)
 
     def show(self, measured):
         """A range, or a comparison: see :class:`Criterion`."""
@@ -132,6 +175,10 @@ class Above(Criterion):
         """Distance to the edge: see :class:`Criterion`."""
         return measured - self.edge
 
+    def tightness(self, measured, predicted):
+        """Edge / (mean - 2 standard deviations): see :class:`Criterion`."""
+        return _under(-measured, -self.edge)
+
 
 @dataclass(frozen=True)
 class Exactly(Criterion):
@@ -145,3 +192,7 @@ class Exactly(Criterion):
     def margin(self, measured, predicted):
         """Minus the distance to the prediction: see :class:`Criterion`."""
         return -np.abs(measured - predicted)
+
+    def tightness(self, measured, predicted):
+        """None: see :class:`Criterion`."""
+        return None

@@ -38,6 +38,7 @@ def settled(claim: Claim, found: list[tuple], seconds: float) -> Row:
         measured=tuple(measured.tolist()),
         shown=trial.holds.show(measured.tolist()),
         margin=float(np.min(margin)),
+        tightness=trial.holds.tightness(measured, predicted),
         holds=enough(margin >= 0, trial.quota),
         good=counted(margin >= 0, trial.quota),
         control_measured=tuple(control_measured.tolist()),
@@ -82,7 +83,7 @@ def _measure(claim, stack, device, part, first=False, further=False):
     began = time.perf_counter()
     try:
         for trial, found in ((claim.trial, own), (claim.control.of(claim.trial), control)):
-            if first or (trial.experiment is not None and not (further and trial.quota == "all")):
+            if first or (trial.seeded and not (further and trial.quota == "all")):
                 found.append(trial.measure(stack, device))
     except Exception as error:  # one broken claim must not hide the verdict on the others
         errors.append(f"{type(error).__name__}: {error}")

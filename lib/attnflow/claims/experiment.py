@@ -1,4 +1,4 @@
-"""An experiment: a pure function of seeds, a device and settings, whose records are kept for the claims that share it."""
+"""What a claim reads: an experiment, whose records are kept for the claims that share it, or a derivation without seeds."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -16,7 +16,57 @@ _records = OrderedDict()
 
 
 @dataclass(frozen=True, eq=False)
-class Experiment:
+class Settled:
+    """A pure function and its ``settings``, of which a control changes one: two with equal ones are equal, tensors among them."""
+
+    function: Callable
+    settings: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        runs.check("function", self.function, "a function", callable(self.function))
+
+    def __eq__(self, other):
+        return type(self) is type(other) and self.key == other.key
+
+    def __hash__(self):
+        return hash(self.key)
+
+    @property
+    def key(self) -> tuple:
+        """What tells it from others."""
+        return self.function, _key(self.settings)
+
+    def but(self, **changes):
+        """The same with some settings changed: ``changes``, name -> value."""
+        return type(self)(self.function, self.settings | changes)
+
+    def differs(self, other: "Settled") -> tuple[str, ...]:
+        """What is other in an ``other``: the names of settings, or ``function`` alone.
+
+        >>> Derivation(max).differs(Derivation(min)), Derivation(max, {"key": abs}).differs(Derivation(max))
+        (('function',), ('key',))
+        """
+        if self.function != other.function:
+            return ("function",)
+        mine, yours = (dict(each) for each in (self.key[1], other.key[1]))
+        return tuple(
+            sorted(name for name in mine | yours if (name in mine, mine.get(name)) != (name in yours, yours.get(name)))
+        )
+
+
+class Derivation(Settled):
+    """A calculation without seeds, by sympy or by counting: a function of its settings alone that returns a number.
+
+    >>> Derivation(lambda sign: 2 * sign, {"sign": 1}).but(sign=-1)()
+    -2
+    """
+
+    def __call__(self) -> float:
+        """The number."""
+        return self.function(**self.settings)
+
+
+class Experiment(Settled):
     """A pure function of (seeds, device, **settings) that returns a record with one run a seed, run once a process.
 
     function: the experiment; settings: what it takes besides seeds and device. A record comes back on the CPU, as a mapping
@@ -26,27 +76,6 @@ class Experiment:
     >>> Experiment(lambda seeds, device, width: [width] * len(seeds), {"width": 2}).but(width=3)((0, 1), "cpu")
     [3, 3]
     """
-
-    function: Callable
-    settings: dict = field(default_factory=dict)
-
-    def __post_init__(self):
-        runs.check("function", self.function, "a function of (seeds, device, **settings)", callable(self.function))
-
-    def __eq__(self, other):
-        return isinstance(other, Experiment) and self.key == other.key
-
-    def __hash__(self):
-        return hash(self.key)
-
-    @property
-    def key(self) -> tuple:
-        """What tells it from other experiments."""
-        return self.function, _key(self.settings)
-
-    def but(self, **changes) -> "Experiment":
-        """The same experiment with some settings changed: ``changes``, name -> value."""
-        return Experiment(self.function, self.settings | changes)
 
     def __call__(self, seeds, device=None):
         """The record of ``seeds``, one run each, on a ``device``: made now, or kept from before."""

@@ -6,8 +6,8 @@ import torch
 
 from attnflow import curves
 from attnflow.claims.claim import Trial
-from attnflow.claims.criteria import Below, Exactly, Near
-from attnflow.claims.experiment import Experiment
+from attnflow.claims.criteria import Below, Criterion, Exactly, Near
+from attnflow.claims.experiment import Derivation, Experiment
 from attnflow.runs import Stack
 
 SWITCHING = " In at least nine of ten seeds: a neuron that switches between two steps shifts the order."
@@ -72,14 +72,24 @@ def conserved(experiment: Experiment, name: str, edge: float = 1e-12) -> Trial:
     return Trial(experiment, largest(name), Below(edge), kind="law")
 
 
-def proof(holds: Callable[[], bool]) -> Trial:
-    """sympy proves an identity. holds: of nothing -> whether it does. The control proves a neighbour in its place."""
-    return Trial(None, holds, Exactly(), predict=1.0, kind="proof")
+def derived(
+    function: Callable, holds: Criterion, predict: float | Callable | None = None, kind: str = "", **settings
+) -> Trial:
+    """A calculation without seeds meets a criterion.
+
+    function, settings: of the Derivation; holds, predict, kind: of the Trial.
+    """
+    return Trial(Derivation(function, settings), float, holds, predict, kind=kind)
 
 
-def count(counted: Callable[[], float], known: float) -> Trial:
-    """A count from above meets the number that is ``known``. counted: of nothing -> the bound."""
-    return Trial(None, counted, Exactly(), predict=known, kind="count")
+def proof(holds: Callable[..., bool], **settings) -> Trial:
+    """sympy proves an identity. holds: of some ``settings`` -> whether it does. The control drops one assumption among them."""
+    return derived(holds, Exactly(), 1.0, "proof", **settings)
+
+
+def count(counted: Callable[..., float], known: float, **settings) -> Trial:
+    """A count from above meets the number that is ``known``. counted: of some ``settings`` -> the bound."""
+    return derived(counted, Exactly(), known, "count", **settings)
 
 
 def order(experiment: Experiment, predict: float, within: float = 0.05) -> Trial:

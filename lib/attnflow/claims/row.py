@@ -20,7 +20,8 @@ class Row:
     text; holds, control_fails: the verdicts; seed_dependent: whether there is one number a seed, or one number of algebra;
     predicted: a number, one a seed, or None; measured, control_measured: one number a seed; shown, control_shown: these as
     text; good, control_good: how many seeds are as asked, where there is a quota; margin: the least distance to the edge of the
-    criterion, in its units; seconds: what it took; error: what went wrong.
+    criterion, in its units; tightness: :meth:`attnflow.claims.Criterion.tightness`; because: why the control changes more than
+    one assumption, empty where it does not; seconds: what it took; error: what went wrong.
     """
 
     id: str
@@ -36,9 +37,11 @@ class Row:
     shown: str = ""
     criterion: str = ""
     margin: float | None = None
+    tightness: float | None = None
     holds: bool = False
     good: str = ""
     control: str = ""
+    because: str = ""
     control_measured: tuple = ()
     control_shown: str = ""
     control_fails: bool = False
@@ -114,11 +117,13 @@ class Row:
             f" over {len(some)} seeds" if self.seed_dependent else "" for some in (self.measured, self.control_measured)
         )
         margin = "" if self.margin is None else f" (margin {show(self.margin)})"
+        because = f". {self.because}" if self.because else ""
         return [
             ("Predicted", self.forecast or "–"),
             ("Measured", self.shown + over),
             ("Criterion", f"{self.criterion}: {self.verdict}{margin}"),
-            ("Control", f"{self.control}: {self.control_shown}{beyond}, {self.control_verdict}"),
+            ("Control", f"{self.control}: {self.control_shown}{beyond}, {self.control_verdict}{because}"),
+            ("Tightness", "exact" if self.tightness is None else show(self.tightness)),
         ]
 
     def compared(self, other: "Row | None") -> tuple[str, ...]:
@@ -140,7 +145,7 @@ class Row:
     def from_json(cls, stored: dict) -> "Row":
         """The row that ``stored`` holds, as ``to_json`` wrote it."""
         known = {one.name: stored[one.name] for one in fields(cls) if one.name in stored}
-        numbers = ("predicted", "measured", "margin", "control_measured")
+        numbers = ("predicted", "measured", "margin", "tightness", "control_measured")
         return cls(
             **{name: _read(value) if name in numbers else value for name, value in known.items()}
             | {"cite": tuple(known["cite"])}
@@ -187,7 +192,7 @@ def blank(claim: Claim, **more) -> Row:
     }
     if claim.testable:
         told |= {"kind": claim.trial.kind, "criterion": str(claim.trial.holds), "control": claim.control.title}
-        told |= {"seed_dependent": claim.trial.experiment is not None}
+        told |= {"seed_dependent": claim.trial.seeded, "because": claim.control.because}
     return Row(**told | more)
 
 

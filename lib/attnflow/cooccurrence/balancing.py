@@ -1,6 +1,5 @@
 """What is exact in chapter 2: the gradient, the reduction, the layer laws and their count, one step, and the order."""
 
-from functools import partial
 from operator import itemgetter
 
 import torch
@@ -71,8 +70,8 @@ CLAIMS = (
         "gradient",
         "The gradient of all four matrices",
         r"The chain-rule gradient with S and $c$ as symbols equals autograd at random points.",
-        Trial(None, partial(theory.agreement, 2), Below(1e-10), kind="proof"),
-        Control("the mean left out of the softmax derivative", read=partial(theory.agreement, 2, complete=False)),
+        kinds.derived(theory.agreement, Below(1e-10), kind="proof", points=2),
+        Control("the mean left out of the softmax derivative", {"complete": False}),
         provenance=f"paper, appendix B, re-{DERIVED}",
     ),
     claim(
@@ -88,8 +87,8 @@ CLAIMS = (
         "Four layer laws",
         r"$W_Q^\top W_Q - W_K^\top W_K$, $W_V^\top W_V - W_OW_O^\top$, $\mathbf 1^\top W_K$ and $W_O(I - \xi\xi^\top/o)$ are "
         "constant along the flow: all four proved.",
-        Trial(None, proved, Exactly(), predict=4, kind="proof"),
-        Control(r"$\mathbf 1^\top W_Q$ in place of $\mathbf 1^\top W_K$", read=partial(proved, without="key sum")),
+        kinds.derived(proved, Exactly(), 4, "proof"),
+        Control(r"$\mathbf 1^\top W_Q$ in place of $\mathbf 1^\top W_K$", {"without": "key sum"}),
         provenance=KNOWN,
         cite=LAWS,
     ),
@@ -98,7 +97,7 @@ CLAIMS = (
         "The co-occurrence Transformer has no other layer laws",
         r"On one-hot words with $d=4$, $k=o=2$, $L=4$ the count from above meets the $3 + 2 + 3 + 2 = 10$ laws that are known.",
         kinds.count(counted, theory.known_laws(4, 2, 2)),
-        Control("Gaussian tokens, which do not sum to one", read=partial(counted, one_hot=False)),
+        Control("Gaussian tokens, which do not sum to one", {"one_hot": False}),
         provenance=KNOWN,
         cite=("marcotte2023abide", "marcotte2025transformative"),
     ),

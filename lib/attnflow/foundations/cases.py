@@ -39,10 +39,6 @@ class Case:
             points=points,
         )
 
-    def bound(self) -> int:
-        """The upper bound alone."""
-        return self.count()["laws"]
-
 
 def product(rows: int, columns: int, width: int, skip: bool = False) -> Case:
     r"""$x^\top A B^\top z$ with A (``rows``, ``width``) and B (``columns``, ``width``).

@@ -1,6 +1,6 @@
 """Are these all laws? Counts of chapter 1, each beside the number that is known."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attnflow.claims import Control, kinds
 from attnflow.foundations.balancing import claim, known
@@ -43,9 +43,17 @@ def table(counts: Sequence[tuple[Case, dict]]) -> str:
     return "\n".join(lines)
 
 
-def counted(case: Case, title: str, broken: Case) -> tuple:
-    """Trial and control of a claim that the bound of a ``case`` is the known number; ``title``: how it is ``broken``."""
-    return kinds.count(case.bound, case.known), Control(title, read=broken.bound)
+def bound(build: Callable[..., Case], **sizes) -> int:
+    """The upper bound on the number of laws of one case. build: makes it from its ``sizes``."""
+    return build(**sizes).count()["laws"]
+
+
+def counted(build: Callable[..., Case], title: str, broken: dict, **sizes) -> tuple:
+    """Trial and control of a claim that the bound of a case is the known number.
+
+    build, sizes: of the case; title: of the control, with the sizes that are ``broken``.
+    """
+    return kinds.count(bound, build(**sizes).known, build=build, **sizes), Control(title, broken)
 
 
 CLAIMS = (
@@ -53,14 +61,14 @@ CLAIMS = (
         "count-product",
         "A product has no other laws",
         r"$AB^\top$ with 3 + 4 rows and width 2: at most as many laws as the $k(k+1)/2 = 3$ of its balance.",
-        *counted(product(3, 4, 2), "a skip path that uses one factor again", product(3, 4, 2, skip=True)),
+        *counted(product, "a skip path that uses one factor again", {"skip": True}, rows=3, columns=4, width=2),
         cite=("marcotte2023abide",),
     ),
     known(
         "count-neurons",
         "ReLU neurons have one law each",
         "Four ReLU neurons on three inputs: at most the four laws that are known.",
-        *counted(neurons(3, 4), "tanh in place of ReLU", neurons(3, 4, "tanh")),
+        *counted(neurons, "tanh in place of ReLU", {"activation": "tanh"}, d=3, width=4),
         cite=("marcotte2023abide",),
     ),
     known(
@@ -68,9 +76,12 @@ CLAIMS = (
         "One head of softmax attention has no other laws",
         r"With $d=3$, $k=2$ and $L=3$ tokens a head has at most the 3 laws of $W_Q, W_K$ and the 3 of $W_V, W_O$.",
         *counted(
-            attention(3, 2, 2),
+            attention,
             "Gaussian attention, where only the 3 of $W_V, W_O$ remain",
-            attention(3, 2, 2, kernel="gaussian"),
+            {"kernel": "gaussian"},
+            d=3,
+            k=2,
+            o=2,
         ),
         cite=("marcotte2025transformative",),
     ),
@@ -78,7 +89,7 @@ CLAIMS = (
         "count-shift",
         "A common feature adds k laws",
         r"When $Xw = 1$ on all tokens the same head has at most $k = 2$ more, the entries of $w^\top W_K$.",
-        *counted(attention(3, 2, 2, common=True), "tokens without a common feature", attention(3, 2, 2)),
+        *counted(attention, "tokens without a common feature", {"common": False}, d=3, k=2, o=2, common=True),
         cite=("marcotte2025transformative",),
     ),
 )
