@@ -59,22 +59,49 @@ def clean(notebook):
 
 
 def smaller(picture):
-    """A base64 PNG with a palette of 128 colours in place of millions: a third of the bytes, the same to the eye."""
+    """A base64 PNG with a palette of 128 colours, transparent ones among them: a third of the bytes, the same to the eye."""
     from PIL import Image
 
-    image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
+    image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGBA")
     packed = io.BytesIO()
-    image.quantize(128, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+    image.quantize(128, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
     return base64.b64encode(packed.getvalue()).decode()
 
 
+def options(source):
+    """What a code cell says of its figure in lines that begin with ``#|``, as YAML: ``name``, ``caption``, ``alt``, ``picture``.
+
+    Raises RuntimeError where one of the first three is missing, or another is there.
+    """
+    import yaml
+
+    lines = [line.lstrip("# ").removeprefix("|") for line in source.splitlines() if line.startswith(("#|", "# |"))]
+    said = yaml.safe_load("\n".join(lines)) or {}
+    asked = {"name", "caption", "alt"}
+    if said and not asked <= set(said) <= asked | {"picture"}:
+        raise RuntimeError(f"a figure has name, caption and alt, and may have picture; this cell says {sorted(said)}")
+    return said
+
+
+def captions(notebook):
+    """Hand what cells say of their figures to the book: number and caption are made from it. Every figure needs it."""
+    for cell in notebook.cells:
+        drawn = [output for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+        said = options(cell.source) if cell.cell_type == "code" else {}
+        if len(drawn) != bool(said):
+            raise RuntimeError(f"{len(drawn)} figures in a cell that says {said or 'nothing'} of one:\n{cell.source}")
+        if said:
+            name, caption, alt = (" ".join(said[key].split()) for key in ("name", "caption", "alt"))
+            cell.metadata["mystnb"] = {"figure": {"name": name, "caption": caption}, "image": {"alt": alt}}
+
+
 def pictures(notebook):
-    """Pack every figure, and copy those of cells with ``attnflow={"picture": NAME}`` to book/images/NAME.png."""
+    """Pack every figure, and copy those of cells that say ``picture: NAME`` to book/images/NAME.png."""
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 output.data["image/png"] = smaller(output.data["image/png"])
-                if name := cell.metadata.get("attnflow", {}).get("picture"):
+                if name := options(cell.source).get("picture"):
                     path = HERE.parent / "book" / "images" / f"{name}.png"
                     path.write_bytes(base64.b64decode(output.data["image/png"]))
 
@@ -104,6 +131,7 @@ def execute(source, target):
         )
         client.execute()
     notebook = clean(notebook)
+    captions(notebook)
     pictures(notebook)
     notebook.metadata["attnflow"] = before
     temporary = target.with_suffix(".ipynb.tmp")

@@ -73,7 +73,8 @@ def test_stored_as_one_clean_run(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_notebook_is_small(name):
     assert (HERE / f"{name}.ipynb").stat().st_size < 1.5e6
-    long = [cell.execution_count for cell in code_cells(name) if len(cell.source.splitlines()) > 30]
+    lines = {cell.execution_count: re.sub(r"^# \\|.*\n", "", cell.source, flags=re.M) for cell in code_cells(name)}
+    long = [count for count, source in lines.items() if len(source.splitlines()) > 30]
     assert long == [], "cells of more than 30 lines: the machinery belongs in lib/"
 
 
@@ -93,11 +94,30 @@ def test_stored_numbers_are_rounded(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_figures_have_alternative_text(name):
-    for cell in code_cells(name):
-        if any("image/png" in output.get("data", {}) for output in cell.outputs):
-            options = cell.metadata.get("mystnb", {}).get("image", {})
-            assert options.get("alt"), f"cell {cell.execution_count} draws a figure: give it mystnb.image.alt"
+def test_every_figure_has_a_number_a_caption_of_its_own_and_alternative_text(name):
+    figures = [cell for cell in code_cells(name) if any("image/png" in one.get("data", {}) for one in cell.outputs)]
+    told = [build.options(cell.source) for cell in figures]
+    assert figures and all({"name", "caption", "alt"} <= set(one) for one in told)
+    assert len({one["name"] for one in told}) == len(told) and all(one["caption"] != one["alt"] for one in told)
+    text = "\n".join(cell.source for cell in stored(name).cells if cell.cell_type == "markdown")
+    assert [one["name"] for one in told if f"{{numref}}`{one['name']}`" not in text] == [], (
+        "the text refers to none of these"
+    )
+
+
+def test_what_a_cell_says_of_its_figure_is_complete():
+    said = "# | name: fig-x\n#| caption: >-\n#|   a long\n# |   one: $x$\n# | alt: dots\nplot()\n"
+    assert build.options(said) == {"name": "fig-x", "caption": "a long one: $x$", "alt": "dots"}
+    assert build.options("x = 1  # | no") == {}
+    with pytest.raises(RuntimeError, match="name, caption and alt"):
+        build.options("# | name: fig-x\n")
+    drawn = nbformat.v4.new_output("display_data", {"image/png": ""})
+    cell = nbformat.v4.new_code_cell(said, outputs=[drawn])
+    build.captions(nbformat.v4.new_notebook(cells=[cell]))
+    assert cell.metadata["mystnb"]["figure"] == {"name": "fig-x", "caption": "a long one: $x$"}
+    for source, outputs in (("plot()", [drawn]), (said, []), (said, [drawn, drawn])):
+        with pytest.raises(RuntimeError, match="figures in a cell"):
+            build.captions(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source, outputs=outputs)]))
 
 
 @pytest.mark.parametrize("name", NAMES)

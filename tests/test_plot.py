@@ -3,12 +3,14 @@
 import importlib
 import inspect
 from dataclasses import replace
+from itertools import combinations
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from conftest import refusal
+from matplotlib.colors import to_rgb
 
 from attnflow import plot, rooms, stamp, sweep
 from attnflow.cooccurrence import balancing as products
@@ -118,3 +120,64 @@ def test_guides_phases_and_predictions_stand_where_the_numbers_are():
     known = replace(claims["adam"], trial=replace(claims["adam"].trial, predict=lambda record: record["value"]))
     assert plot.predicted(known, {"value": torch.tensor([1.0, 2.0])}) == 1.5
     assert "one that predicts a number" in refusal(lambda: plot.predicted(claims["adam"]))
+
+
+def linear(colour):
+    """Linear red, green and blue of a colour."""
+    values = np.array(to_rgb(colour))
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(one, other):
+    """The contrast of two linear colours, 1 to 21, as the Web Content Accessibility Guidelines define it."""
+    low, high = sorted(float(each @ [0.2126, 0.7152, 0.0722]) for each in (one, other))
+    return (high + 0.05) / (low + 0.05)
+
+
+def turned(colour):
+    """What ``invert(1) hue-rotate(180deg)`` makes of a colour on a dark page."""
+    grey = np.tile([0.213, 0.715, 0.072], (3, 1))
+    return np.clip((2 * grey - np.eye(3)) @ (1 - np.array(to_rgb(colour))), 0, 1)
+
+
+VISION = {  # red, green and blue as they are seen: Machado, Oliveira and Fernandes 2009, at full severity
+    "all three": np.eye(3),
+    "no red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "no green": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "no blue": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+def lab(colour):
+    """A linear colour in CIELAB, where distances are about as large as they look."""
+    white = [0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]
+    cubes = np.cbrt(np.array(white) @ np.clip(colour, 0, 1) / [0.9505, 1, 1.089])
+    return np.array([116 * cubes[1] - 16, 500 * (cubes[0] - cubes[1]), 200 * (cubes[1] - cubes[2])])
+
+
+@pytest.mark.parametrize("name", plot.COLOURS)
+def test_colours_stand_out_on_a_white_and_on_a_dark_page(name):
+    """The dark page of the theme is #14181e."""
+    assert contrast(linear(plot.COLOURS[name]), linear("white")) >= 3
+    assert contrast(linear(turned(plot.COLOURS[name])), linear("#14181e")) >= 3
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_colours_are_told_apart_with_any_colour_vision(vision):
+    seen = {name: lab(np.array(VISION[vision]) @ linear(colour)) for name, colour in plot.COLOURS.items()}
+    near = min((np.linalg.norm(seen[one] - seen[two]), one, two) for one, two in combinations(seen, 2))
+    assert near[0] > 15, near
+
+
+def test_names_stand_beside_the_ends_of_their_curves_and_apart():
+    _, axes = plot.figure()
+    times = np.linspace(0, 1, 5)
+    for colour, end in (("blue", 0.5), ("green", 0.51), ("red", 0.9)):
+        plot.measured(axes, times, (times * end)[:, None], colour, colour)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    plot.direct(axes)
+    named = {text.get_text(): text for text in axes.texts}
+    heights = [named[name].xy[1] for name in ("blue", "green", "red")]
+    assert heights[0] == pytest.approx(0.5) and heights[1] == pytest.approx(0.575) and heights[2] == pytest.approx(0.9)
+    assert all(text.get_color() == plot.COLOURS[name] for name, text in named.items())
+    plt.close("all")

@@ -13,15 +13,6 @@ STORED = "results/claims.json"
 ABSENT = "No run is stored yet: `make claims` writes it."
 
 
-def anchor(claim_id):
-    """The anchor of a claim on the ledger page.
-
-    >>> anchor("foundations.heun-order")
-    'claim-foundations-heun-order'
-    """
-    return "claim-" + re.sub(r"[^a-z0-9]+", "-", claim_id.lower()).strip("-")
-
-
 def inline(text):
     """Plain text with ``$math$``, ```code``` and ``*emphasis*`` as docutils nodes.
 
@@ -59,17 +50,23 @@ def summary(rows):
     return nodes.paragraph("", "", *inline(text), classes=["ledger-summary"])
 
 
-def card(row, cited=()):
-    """One claim as a section: state, kind and id, its statement, and the rows of its card. cited: nodes behind the source."""
-    key = anchor(row.id)
+def card(row, back, cited=()):
+    """One claim as a section: state, kind and id, its statement and picture, and the rows of its card.
+
+    back: address of its place in the chapter; cited: nodes behind the source.
+    """
+    key = f"claim-{row.key}"
     section = nodes.section(ids=[key], names=[key], classes=["claim"])
     section += nodes.title("", "", *inline(row.title))
     good = row.consistent and row.state.startswith("reproduced")
     badge = nodes.inline("", row.state, classes=["claim-state", "claim-reproduced" if good else "claim-open"])
     kind = nodes.inline("", row.kind, classes=["claim-kind"])
-    head = [badge, nodes.Text(" "), kind, nodes.Text(" "), nodes.literal("", row.id)]
+    way = nodes.reference("", "in the chapter", refuri=back, classes=["claim-back"])
+    head = [badge, nodes.Text(" "), kind, nodes.Text(" "), nodes.literal("", row.id), nodes.Text(" "), way]
     section += nodes.paragraph("", "", *head, classes=["claim-head"])
     section += nodes.paragraph("", "", *inline(row.statement), classes=["claim-statement"])
+    if picture := row.picture():
+        section += nodes.raw("", picture, format="html")
     source = [*inline(row.provenance), *([nodes.Text(". "), *cited] if cited else [])]
     section += table([*((term, inline(text)) for term, text in row.card()), ("Source", source)])
     return section
@@ -99,9 +96,14 @@ class Ledger(SphinxDirective):
         section = nodes.section(ids=[f"ledger-{room.name}"], names=[f"ledger-{room.name}"])
         section += nodes.title("", "", *inline(f"{room.number} · {room.title}"))
         section += self.parse_text_to_nodes(f"Derived, run and discussed in {{doc}}`/notebooks/{room.page}`.")
+        notebook = Path(self.env.srcdir) / "notebooks" / f"{room.page}.ipynb"
+        self.env.note_dependency(str(notebook))
+        text = notebook.read_text(encoding="utf-8")
         for row in rows:
             cited = self.parse_text_to_nodes("{cite}`" + ",".join(row.cite) + "`")[0].children if row.cite else ()
-            drawn = card(row, cited)
+            place = next((kind for kind in ("box", "row") if f'id=\\"{kind}-{row.key}\\"' in text), "")
+            back = f"../notebooks/{room.page}.html" + (f"#{place}-{row.key}" if place else "")
+            drawn = card(row, back, cited)
             self.state.document.note_explicit_target(drawn, drawn)
             section += drawn
         return section

@@ -2,12 +2,13 @@
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 from attnflow import citations, runs
+from attnflow.claims.evaluation import Verdicts
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,10 @@ class Room:
     def claim(self) -> dict:
         """The same by name, without that of the chapter: name -> Claim."""
         return {claim.name: claim for claim in self.claims}
+
+    def verdicts(self, seeds: Sequence[int], device: object = None) -> Mapping:
+        """The rows of these claims on ``seeds``, on a ``device``, each run when it is asked for: name -> Row."""
+        return Verdicts(self.claims, seeds, device)
 
     @property
     def sweeps(self) -> tuple:

@@ -25,7 +25,7 @@
 #
 # Every symbol is on the [notation page](../book/notation.md), and every number below was computed by this page.
 
-# %%
+# %% tags=["hide-input"]
 try:
     import attnflow
 except ImportError:
@@ -40,7 +40,7 @@ except ImportError:
 SEEDS = range(100, 104)
 DEVICE = None  # "cpu" or "cuda"; None takes CUDA where there is one
 
-# %%
+# %% tags=["hide-input"]
 import time
 
 import matplotlib.pyplot as plt
@@ -61,7 +61,7 @@ from attnflow.foundations import (
 )
 
 began = time.perf_counter()
-claim = ROOM.claim
+claim, seen = ROOM.claim, ROOM.verdicts(SEEDS, DEVICE)
 
 # %% [markdown]
 # ## The question
@@ -113,7 +113,14 @@ claim = ROOM.claim
 # $\mathcal L = \frac{1}{2nL}\sum_i \|R_i\|^2$. Small sizes are enough, because the proofs of the laws do not depend on them; $L \ge 2$
 # throughout, since with a single token softmax is 1 and $W_Q$, $W_K$ have no effect at all.
 
-# %% mystnb={"image": {"alt": "Diagram: tokens X feed the query, key and value weights; query and key meet in the softmax matrix S, value and output weights meet in the output F."}}
+# %% tags=["hide-input"]
+# | name: fig-one-1
+# | caption: >-
+# |   Diagram: tokens X feed the query, key and value weights; query and key meet in the softmax matrix S, value and
+# |   output weights meet in the output F.
+# | alt: >-
+# |   Diagram: tokens X feed the query, key and value weights; query and key meet in the softmax matrix S, value and
+# |   output weights meet in the output F.
 figures.layer_picture()
 plt.show()
 
@@ -164,7 +171,14 @@ print("largest relative difference to autograd < 1e-10:", worst < 1e-10)
 # ends of a step, Heun's method, makes it second order {cite}`hairer1993solving`. The reference is an adaptive method of
 # order 8 from scipy. Adam, run with the same steps, approaches another path altogether.
 
-# %% mystnb={"image": {"alt": "Log-log plot of the distance to the flow against the step: descent falls along the dashed line of order 1, Heun along that of order 2, Adam stays flat near 1."}}
+# %% tags=["hide-input"]
+# | name: fig-one-2
+# | caption: >-
+# |   Log-log plot of the distance to the flow against the step: descent falls along the dashed line of order 1,
+# |   Heun along that of order 2, Adam stays flat near 1.
+# | alt: >-
+# |   Log-log plot of the distance to the flow against the step: descent falls along the dashed line of order 1,
+# |   Heun along that of order 2, Adam stays flat near 1.
 descent = balancing.descent_order(SEEDS, DEVICE)
 heun = balancing.descent_order.but(method=flow.Heun())(SEEDS, DEVICE)
 adam = balancing.descent_order.but(method=balancing.ADAM)(SEEDS, DEVICE)
@@ -176,8 +190,8 @@ plt.show()
 # *control*, the same with an assumption broken or another reading in its place, which must fail. All claims of the chapter are gathered in
 # [a table below](sec-claims), and in the [ledger](../book/ledger.md).
 
-# %%
-claim["descent-order"]
+# %% tags=["remove-input"]
+seen["descent-order"]
 
 # %% [markdown]
 # (sec-balancing)=
@@ -286,7 +300,14 @@ theory.neuron_law_defect()
 # Gaussian, $S_{ij} = e^{-|q_i - k_j|^2/2\sqrt k}$ with the rows $q_i$ of $XW_Q$ and $k_j$ of $XW_K$, which of the changes $W_Q \mapsto W_QT$, $W_K \mapsto W_KT^{-\top}$ only the rotations leave invariant; a ReLU
 # stands between $W_V$ and $W_O$ while the whole matrix $D_{VO}$ is watched.
 
-# %% mystnb={"image": {"alt": "Two log-log plots of the drift of balances against the step. Left: three laws fall along the dashed line of order 1. Right: with one assumption broken the drift does not depend on the step."}}
+# %% tags=["hide-input"]
+# | name: fig-one-3
+# | caption: >-
+# |   Two log-log plots of the drift of balances against the step. Left: three laws fall along the dashed line of
+# |   order 1. Right: with one assumption broken the drift does not depend on the step.
+# | alt: >-
+# |   Two log-log plots of the drift of balances against the step. Left: three laws fall along the dashed line of
+# |   order 1. Right: with one assumption broken the drift does not depend on the step.
 kept = balancing.law_drift(SEEDS, DEVICE)
 relu = balancing.law_drift.but(activation="relu")(SEEDS, DEVICE)
 skip = balancing.law_drift.but(skip=True)(SEEDS, DEVICE)
@@ -294,11 +315,11 @@ gaussian = balancing.law_drift.but(kernel="gaussian")(SEEDS, DEVICE)
 figures.drift_figure(claim, kept, relu, skip, gaussian)
 plt.show()
 
-# %%
-claim["law-query-key"]
+# %% tags=["remove-input"]
+seen["law-query-key"]
 
-# %%
-claim["rotation"]
+# %% tags=["remove-input"]
+seen["rotation"]
 
 # %% [markdown]
 # The linear law does not even drift: every step of descent keeps it, so only rounding remains.
@@ -324,8 +345,8 @@ print(
 #
 # holds at *every* step size, to rounding. Summed over $t/\eta$ steps this is the drift of order $\eta$ that we measured.
 
-# %%
-claim["one-step"]
+# %% tags=["remove-input"]
+seen["one-step"]
 
 # %% [markdown]
 # ### Weight decay forgets
@@ -342,7 +363,14 @@ theory.decay_flow_balance()
 # hold the factors up, the layers end balanced; where nothing holds them, $A^\top A$ and $B^\top B$ shrink at the same rate $2\lambda$ as $D$, and
 # stay as unbalanced as they were. If only one of the two factors decays, nothing of the sort holds.
 
-# %% mystnb={"image": {"alt": "Two plots of the size of the balances over time on a logarithmic axis. Left: with decay on all matrices both follow the dashed exponential. Right: with decay on the query weights alone neither does."}}
+# %% tags=["hide-input"]
+# | name: fig-one-4
+# | caption: >-
+# |   Two plots of the size of the balances over time on a logarithmic axis. Left: with decay on all matrices both
+# |   follow the dashed exponential. Right: with decay on the query weights alone neither does.
+# | alt: >-
+# |   Two plots of the size of the balances over time on a logarithmic axis. Left: with decay on all matrices both
+# |   follow the dashed exponential. Right: with decay on the query weights alone neither does.
 lawful = breaking.decayed_balance(SEEDS, DEVICE)
 broken = breaking.decayed_balance.but(only="W_Q")(SEEDS, DEVICE)
 figures.decay_figure(lawful, broken)
@@ -400,7 +428,14 @@ print(f"one core, {time.perf_counter() - began_suite:.0f} seconds in all")
 # for ever; learning makes the factors of size one; so the *relative* imbalance at the end is $O(\varepsilon^2)$. Two sizes are drawn; the
 # claim in the table asks only that the smaller one ends below 0.05.
 
-# %% mystnb={"image": {"alt": "Relative imbalance of value and output weights over time on a logarithmic axis, for two initial sizes; both fall while the weights grow, the smaller start four times lower, as the dashed marks predict."}}
+# %% tags=["hide-input"]
+# | name: fig-one-5
+# | caption: >-
+# |   Relative imbalance of value and output weights over time on a logarithmic axis, for two initial sizes; both
+# |   fall while the weights grow, the smaller start four times lower, as the dashed marks predict.
+# | alt: >-
+# |   Relative imbalance of value and output weights over time on a logarithmic axis, for two initial sizes; both
+# |   fall while the weights grow, the smaller start four times lower, as the dashed marks predict.
 figures.small_start_figure(breaking.small_start(SEEDS, DEVICE))
 plt.show()
 
@@ -445,7 +480,16 @@ print("scipy, all four matrices, error < 1e-8:", gap < 1e-8)
 # is no longer exact; it is a claim. The boundaries of the phases are times at which the *closed form* passes a tenth and nine
 # tenths of $y$: the run **waits** while both factors are small, **learns**, and **settles**.
 
-# %% mystnb={"image": {"alt": "Left: the product u over time, measured runs on the dashed logistic curve, with three shaded phases wait, learn and settle. Right: the loss on a logarithmic axis with the dashed prediction, which the runs leave only when the loss is below one thousandth."}}
+# %% tags=["hide-input"]
+# | name: fig-one-6
+# | caption: >-
+# |   Left: the product u over time, measured runs on the dashed logistic curve, with three shaded phases wait,
+# |   learn and settle. Right: the loss on a logarithmic axis with the dashed prediction, which the runs leave only
+# |   when the loss is below one thousandth.
+# | alt: >-
+# |   Left: the product u over time, measured runs on the dashed logistic curve, with three shaded phases wait,
+# |   learn and settle. Right: the loss on a logarithmic axis with the dashed prediction, which the runs leave only
+# |   when the loss is below one thousandth.
 solved = solvable.solvable_run(SEEDS, DEVICE)
 figures.logistic_figure(solved)
 plt.show()
@@ -454,8 +498,8 @@ plt.show()
 # On the right the runs leave the dashed line once the loss is small: what remains there is the noise that trained attention
 # adds to the token means, which the reduction to two numbers leaves out.
 
-# %%
-claim["logistic"]
+# %% tags=["remove-input"]
+seen["logistic"]
 
 # %% [markdown]
 # ### Imbalance is speed
@@ -471,7 +515,14 @@ claim["logistic"]
 # %%
 theory.arrival_slope()
 
-# %% mystnb={"image": {"alt": "Time to reach half the target against the imbalance: the measured points lie on the dashed closed form, which falls from the balanced value at zero imbalance to a sixth of it at two."}}
+# %% tags=["hide-input"]
+# | name: fig-one-7
+# | caption: >-
+# |   Time to reach half the target against the imbalance: the measured points lie on the dashed closed form, which
+# |   falls from the balanced value at zero imbalance to a sixth of it at two.
+# | alt: >-
+# |   Time to reach half the target against the imbalance: the measured points lie on the dashed closed form, which
+# |   falls from the balanced value at zero imbalance to a sixth of it at two.
 arrivals = solvable.arrival_run(SEEDS, DEVICE)
 figures.arrival_figure(arrivals)
 plt.show()
@@ -484,13 +535,21 @@ plt.show()
 # run crosses it, and the sign of $a + b$ at the start decides the branch at the end. Dashed is predicted; coloured lines are
 # runs of the attention layer with all four matrices trained.
 
-# %% attnflow={"picture": "phase_portrait"} mystnb={"image": {"alt": "Phase portrait in the plane of the value factor a and the output factor b: measured runs slide along dashed hyperbolas to the branch of ab = y on their own side of the dashed separatrix a + b = 0."}}
+# %% tags=["hide-input"]
+# | name: fig-one-8
+# | caption: >-
+# |   Phase portrait in the plane of the value factor a and the output factor b: measured runs slide along dashed
+# |   hyperbolas to the branch of ab = y on their own side of the dashed separatrix a + b = 0.
+# | alt: >-
+# |   Phase portrait in the plane of the value factor a and the output factor b: measured runs slide along dashed
+# |   hyperbolas to the branch of ab = y on their own side of the dashed separatrix a + b = 0.
+# | picture: phase_portrait
 portrait = solvable.portrait_run(SEEDS, DEVICE)
 figures.portrait_figure(portrait)
 plt.show()
 
-# %%
-claim["separatrix"]
+# %% tags=["remove-input"]
+seen["separatrix"]
 
 # %% [markdown]
 # (sec-claims)=
@@ -500,8 +559,8 @@ claim["separatrix"]
 # seeds 0 to 9, which are not used here. A control changes an assumption of its claim, most often, or else
 # its reading or its prediction, and must fail.
 
-# %%
-table = [claims.evaluate(entry, SEEDS, DEVICE) for entry in ROOM.claims]
+# %% tags=["hide-input"]
+table = list(seen.values())
 Markdown(claims.table(table))
 
 # %%
@@ -520,7 +579,16 @@ print(
 # symmetry entry by entry, so there is no step small enough to restore the law. Momentum breaks the one-step identity and not the law: with its
 # factor $\rho$ held fixed and $\eta \to 0$, it follows the gradient flow on the faster clock $t/(1-\rho)$, and the balance is kept along it.
 
-# %% mystnb={"image": {"alt": "Log-log plot of the drift of the query-key balance relative to the change of its first term, against steps from 0.005 to 0.64: descent rises along the dashed line of order 1 and beyond it, Adam stays near 1 at every step."}}
+# %% tags=["hide-input"]
+# | name: fig-one-9
+# | caption: >-
+# |   Log-log plot of the drift of the query-key balance relative to the change of its first term, against steps
+# |   from 0.005 to 0.64: descent rises along the dashed line of order 1 and beyond it, Adam stays near 1 at every
+# |   step.
+# | alt: >-
+# |   Log-log plot of the drift of the query-key balance relative to the change of its first term, against steps
+# |   from 0.005 to 0.64: descent rises along the dashed line of order 1 and beyond it, Adam stays near 1 at every
+# |   step.
 STEPS = (0.64, 0.32, 0.16, 0.08, 0.04, 0.02, 0.01, 0.005)
 descent = balancing.law_drift.but(steps=STEPS)(SEEDS, DEVICE)
 adam = balancing.law_drift.but(steps=STEPS, method=balancing.ADAM)(SEEDS, DEVICE)
@@ -649,6 +717,6 @@ plt.show()
 # **References.** {cite:t}`arora2018optimization`, {cite:t}`du2018balanced`, {cite:t}`kunin2021neural`, {cite:t}`marcotte2023abide`,
 # {cite:t}`marcotte2025transformative`, {cite:t}`kobayashi2024weight`, {cite:t}`saxe2014exact`, {cite:t}`hairer1993solving`; `attnflow.cite("foundations")` prints them as BibTeX.
 
-# %%
+# %% tags=["hide-input"]
 print(stamp.line(DEVICE))
 print(f"{time.perf_counter() - began:.0f} seconds")

@@ -36,7 +36,7 @@
 # Every symbol is on the [notation page](../book/notation.md), and every number below was computed by this page, except for
 # two sweeps that are stored and spot-checked here.
 
-# %%
+# %% tags=["hide-input"]
 try:
     import attnflow
 except ImportError:
@@ -51,7 +51,7 @@ except ImportError:
 SEEDS = range(100, 104)
 DEVICE = None  # "cpu" or "cuda"; None takes CUDA where there is one
 
-# %%
+# %% tags=["hide-input"]
 import time
 
 import matplotlib.pyplot as plt
@@ -77,7 +77,7 @@ from attnflow.cooccurrence import (
 )
 
 began = time.perf_counter()
-claim = ROOM.claim
+claim, seen = ROOM.claim, ROOM.verdicts(SEEDS, DEVICE)
 show = claims.show
 
 # %% [markdown]
@@ -97,8 +97,8 @@ print(
     bool(base["unevenness"].max() < 1e-3),
 )
 
-# %%
-claim["idle-attention"]
+# %% tags=["remove-input"]
+seen["idle-attention"]
 
 # %% [markdown]
 # ## The question
@@ -151,7 +151,14 @@ claim["idle-attention"]
 # hold random words, and each random word occurs once in the whole training set. Words stand in random order. Of the $n$ samples, a
 # half belongs to $I_1$ and a sixth to each other class.
 
-# %% mystnb={"image": {"alt": "Four sequences of five words, one of each class: both targets e1 and e2 in the first, one of them in the second and third, none in the fourth; the common word e3 is in all, the rest are random words."}}
+# %% tags=["hide-input"]
+# | name: fig-two-1
+# | caption: >-
+# |   Four sequences of five words, one of each class: both targets e1 and e2 in the first, one of them in the
+# |   second and third, none in the fourth; the common word e3 is in all, the rest are random words.
+# | alt: >-
+# |   Four sequences of five words, one of each class: both targets e1 and e2 in the first, one of them in the
+# |   second and third, none in the fourth; the common word e3 is in all, the rest are random words.
 asked = task.Task(samples=60, length=5)
 tokens, labels = task.draw(runs.streams(SEEDS, "data"), asked)
 figures.task_picture(tokens[0], asked.classes)
@@ -206,8 +213,8 @@ print("without the mean over keys:   ", theory.agreement(2, complete=False) < 1e
 # So $(\omega, W_V, W_K, W_Q)$ is a closed system whose size does not depend on $o$: the same network at a fraction of the cost. It is exact for
 # descent too, at any step size.
 
-# %%
-claim["reduction"]
+# %% tags=["remove-input"]
+seen["reduction"]
 
 # %% [markdown]
 # ### Layer laws
@@ -243,7 +250,16 @@ for one_hot in (True, False):
         f"at most {found['laws']} laws, {found['known']} known, complete: {found['complete']}",
     )
 
-# %% mystnb={"image": {"alt": "Two log-log plots of drift against the step. With descent two balances fall along the dashed line of order 1 and two linear laws stay at rounding errors; the query sum stays high. With Adam both balances drift at every step."}}
+# %% tags=["hide-input"]
+# | name: fig-two-2
+# | caption: >-
+# |   Two log-log plots of drift against the step. With descent two balances fall along the dashed line of order 1
+# |   and two linear laws stay at rounding errors; the query sum stays high. With Adam both balances drift at every
+# |   step.
+# | alt: >-
+# |   Two log-log plots of drift against the step. With descent two balances fall along the dashed line of order 1
+# |   and two linear laws stay at rounding errors; the query sum stays high. With Adam both balances drift at every
+# |   step.
 kept = balancing.law_drift(SEEDS, DEVICE)
 adam = balancing.law_drift.but(method=balancing.ADAM)(SEEDS, DEVICE)
 figures.drift_figure(claim, kept, adam)
@@ -373,7 +389,18 @@ print("rho = 1 at n = 3(L + 1) for L = 3, 5, 7, to 1e-9: ", ratio.edge_gap() < 1
 # least margin of all samples is a worse rule: the random $F(0)$ of a single sample shifts it.) Nothing is fitted: dashed lines
 # are the reduced flow, dotted lines the limits {eq}`eq-idle-limit`, the shading its $\tau_\star$.
 
-# %% mystnb={"image": {"alt": "Six panels over logarithmic time with two shaded phases: token scores, class losses twice, ratios of sums of loss derivatives, changes of attention scores and of the value Gram matrix. Four measured runs lie on the dashed reduced flow; the losses of single words rise before they fall; ratios end on dotted limits; attention scores move in Phase 2."}}
+# %% tags=["hide-input"]
+# | name: fig-two-3
+# | caption: >-
+# |   Six panels over logarithmic time with two shaded phases: token scores, class losses twice, ratios of sums of
+# |   loss derivatives, changes of attention scores and of the value Gram matrix. Four measured runs lie on the
+# |   dashed reduced flow; the losses of single words rise before they fall; ratios end on dotted limits; attention
+# |   scores move in Phase 2.
+# | alt: >-
+# |   Six panels over logarithmic time with two shaded phases: token scores, class losses twice, ratios of sums of
+# |   loss derivatives, changes of attention scores and of the value Gram matrix. Four measured runs lie on the
+# |   dashed reduced flow; the losses of single words rise before they fall; ratios end on dotted limits; attention
+# |   scores move in Phase 2.
 figures.phases_figure(claim, base)
 plt.show()
 
@@ -413,20 +440,20 @@ for name, method in (("descent", flow.Descent()), ("heun", flow.Heun())):
     order = curves.order(record["steps"], record["error"]).median()
     print(f"observed order of {name}: {order:.2f}")
 
-# %%
-claim["boundary"]
+# %% tags=["remove-input"]
+seen["boundary"]
 
-# %%
-claim["early-rise"]
+# %% tags=["remove-input"]
+seen["early-rise"]
 
-# %%
-claim["separation"]
+# %% tags=["remove-input"]
+seen["separation"]
 
-# %%
-claim["balance-range"]
+# %% tags=["remove-input"]
+seen["balance-range"]
 
-# %%
-claim["balance-limit"]
+# %% tags=["remove-input"]
+seen["balance-limit"]
 
 # %% [markdown]
 # One statement of {prf:ref}`thm-two-phases` needs a word. At $\tau_\star$ the sum $\gamma_1+\gamma_3$ is not yet negative with $n = 60$: the random words carry
@@ -448,13 +475,20 @@ for name, scores in (("at tau*:   ", at_boundary), ("at the end:", at_end)):
 # apply; the dual of the actual data does. At a loss of $10^{-6}$ the limit is near and not reached: samples with $\nu_i = 0$ still have a small $g_i$, so the claim
 # asks for a correlation. Its control changes two things at once, the words and the size of the start.
 
-# %% mystnb={"image": {"alt": "Loss derivatives at the end against dual variables of the same data. With distinct words three clusters on the dashed diagonal; with repeated words a cloud along it."}}
+# %% tags=["hide-input"]
+# | name: fig-two-4
+# | caption: >-
+# |   Loss derivatives at the end against dual variables of the same data. With distinct words three clusters on the
+# |   dashed diagonal; with repeated words a cloud along it.
+# | alt: >-
+# |   Loss derivatives at the end against dual variables of the same data. With distinct words three clusters on the
+# |   dashed diagonal; with repeated words a cloud along it.
 repeated = setting.BROKEN["repeated"](SEEDS, DEVICE)
 figures.dual_figure(base, repeated)
 plt.show()
 
-# %%
-claim["balance-dual"]
+# %% tags=["remove-input"]
+seen["balance-dual"]
 
 # %% [markdown]
 # ## The paper's own experiment
@@ -464,7 +498,16 @@ claim["balance-dual"]
 # with variance $1/(3\,\text{fan-in})$, and He's normal weights with variance $2/\text{fan-in}$. Both are redrawn here, four runs each, from a stored
 # sweep; dotted lines mark where the mean margins of all classes have become positive for good.
 
-# %% mystnb={"image": {"alt": "Two columns, one for each reading of the initialisation. Above, changes of four attention scores over epochs: two rise, two fall, much earlier and more cleanly under the uniform reading. Below, class losses on logarithmic axes, falling to below one thousandth."}}
+# %% tags=["hide-input"]
+# | name: fig-two-5
+# | caption: >-
+# |   Two columns, one for each reading of the initialisation. Above, changes of four attention scores over epochs:
+# |   two rise, two fall, much earlier and more cleanly under the uniform reading. Below, class losses on
+# |   logarithmic axes, falling to below one thousandth.
+# | alt: >-
+# |   Two columns, one for each reading of the initialisation. Above, changes of four attention scores over epochs:
+# |   two rise, two fall, much earlier and more cleanly under the uniform reading. Below, class losses on
+# |   logarithmic axes, falling to below one thousandth.
 stored, made = sweep.kept("paper_experiment")
 figures.paper_figure(stored, ["torch's default, uniform", "He, normal"])
 plt.show()
@@ -492,8 +535,8 @@ for reading, name in ((0, "default"), (1, "He")):
 # $\rho$ and $s_2/s_1$ from run to run: the closed form does not apply, and after 30 000 epochs its
 # data-dependent replacement, the dual, is approached but not reached.
 
-# %%
-claim["paper-scores"]
+# %% tags=["remove-input"]
+seen["paper-scores"]
 
 # %% [markdown]
 # ## A phase diagram over samples and length
@@ -504,7 +547,16 @@ claim["paper-scores"]
 # limit in nearly every cell, by about a hundredth, and more than the reduced flow does at the same loss. So most of it is not the finite loss but what that flow leaves out, such as the random start.
 # Near the edge of a colour it is enough to change the colour.
 
-# %% mystnb={"image": {"alt": "Two maps of the ratio at the end over the number of samples and the sequence length, predicted and measured, with the same colours in nearly all cells; dashed line where the ratio is 1, dotted line where class 4 becomes a support vector, undecided cells marked."}}
+# %% tags=["hide-input"]
+# | name: fig-two-6
+# | caption: >-
+# |   Two maps of the ratio at the end over the number of samples and the sequence length, predicted and measured,
+# |   with the same colours in nearly all cells; dashed line where the ratio is 1, dotted line where class 4 becomes
+# |   a support vector, undecided cells marked.
+# | alt: >-
+# |   Two maps of the ratio at the end over the number of samples and the sequence length, predicted and measured,
+# |   with the same colours in nearly all cells; dashed line where the ratio is 1, dotted line where class 4 becomes
+# |   a support vector, undecided cells marked.
 diagram, made = sweep.kept("phase_diagram")
 lengths, counts = made["axes"]["length"], made["axes"]["samples"]
 figures.diagram_figure(lengths, counts, diagram["rho"].mean(axis=-1))
@@ -535,8 +587,8 @@ for L, n in ((3, 12), (5, 24), (4, 48)):
 # seeds 0 to 9, which are not used here. A control changes an assumption of its claim, most often, or else
 # its reading or its prediction, and must fail.
 
-# %%
-table = [claims.evaluate(entry, SEEDS, DEVICE) for entry in ROOM.claims]
+# %% tags=["hide-input"]
+table = list(seen.values())
 Markdown(claims.table(table))
 
 # %%
@@ -555,7 +607,16 @@ print(
 # $c_0$, and at $4$ it is still below a hundredth. On the right $c_0 = 16$, where attention is far from uniform from the first moment. Where between the two it begins to matter, the page does not show. What survives? All samples are still fitted in the end. What does not: the
 # separation of the phases, the range of $\rho$, the dual as a limit within reach. At a loss of $0.01$ the class sums still show the random start.
 
-# %% mystnb={"image": {"alt": "Left: relative change of the loss when attention is frozen, over time, growing by orders of magnitude with the size of the initial weights. Right: the ratio from the end of Phase 1 on, inside its range and on the dashed limit for the small start, outside for the large one."}}
+# %% tags=["hide-input"]
+# | name: fig-two-7
+# | caption: >-
+# |   Left: relative change of the loss when attention is frozen, over time, growing by orders of magnitude with the
+# |   size of the initial weights. Right: the ratio from the end of Phase 1 on, inside its range and on the dashed
+# |   limit for the small start, outside for the large one.
+# | alt: >-
+# |   Left: relative change of the loss when attention is frozen, over time, growing by orders of magnitude with the
+# |   size of the initial weights. Right: the ratio from the end of Phase 1 on, inside its range and on the dashed
+# |   limit for the small start, outside for the large one.
 large = setting.BROKEN["large"](SEEDS, DEVICE)
 scales = (0.1, 1.0, 4.0)
 freezing = {scale: stops.idle.but(scale=scale)(SEEDS, DEVICE) for scale in scales}
@@ -579,7 +640,16 @@ print("test accuracy, c0 = 16: ", *map(show, large["accuracy"].tolist()))
 #
 # Blue is the theory's regime, red has one assumption broken, dashed is a level that matters. Each is the control, or the subject, of a claim above.
 
-# %% mystnb={"image": {"alt": "Nine small panels over logarithmic time, the theory's regime in blue and one broken assumption in red in each: few samples, unequal classes, a rare class, repeated words, no common word, a small readout, large initial weights, a step too large, another label."}}
+# %% tags=["hide-input"]
+# | name: fig-two-8
+# | caption: >-
+# |   Nine small panels over logarithmic time, the theory's regime in blue and one broken assumption in red in each:
+# |   few samples, unequal classes, a rare class, repeated words, no common word, a small readout, large initial
+# |   weights, a step too large, another label.
+# | alt: >-
+# |   Nine small panels over logarithmic time, the theory's regime in blue and one broken assumption in red in each:
+# |   few samples, unequal classes, a rare class, repeated words, no common word, a small readout, large initial
+# |   weights, a step too large, another label.
 broken = {
     name: experiment(SEEDS, DEVICE) for name, experiment in setting.BROKEN.items()
 }
@@ -730,6 +800,6 @@ print(
 # **References.** {cite:t}`yang2024cooccurrence`, {cite:t}`soudry2018implicit`, {cite:t}`ji2021characterizing`, {cite:t}`lyu2020gradient`, {cite:t}`tarzanagh2023transformers`,
 # {cite:t}`marcotte2023abide`; `attnflow.cite("cooccurrence")` prints them as BibTeX.
 
-# %%
+# %% tags=["hide-input"]
 print(stamp.line(DEVICE))
 print(f"{time.perf_counter() - began:.0f} seconds")

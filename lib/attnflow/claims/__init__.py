@@ -6,7 +6,7 @@ One object renders the box in the chapter, gives the dashed line of a figure, is
 from attnflow.claims import kinds
 from attnflow.claims.claim import Claim, Control, Trial, chapter_of
 from attnflow.claims.criteria import Above, Below, Between, Criterion, Exactly, Near, show
-from attnflow.claims.evaluation import evaluate, evaluate_all, settled
+from attnflow.claims.evaluation import Verdicts, evaluate, evaluate_all, settled
 from attnflow.claims.experiment import Derivation, Experiment, forget
 from attnflow.claims.quota import enough
 from attnflow.claims.row import Row, table
@@ -24,6 +24,7 @@ __all__ = [
     "Near",
     "Row",
     "Trial",
+    "Verdicts",
     "chapter_of",
     "enough",
     "evaluate",

@@ -50,6 +50,14 @@ class Criterion(ABC):
         room, since the criterion is exact.
         """
 
+    @abstractmethod
+    def accepted(self, predicted: float | None) -> tuple[float, float]:
+        """The two ends of what meets it, given what was ``predicted``; infinite where there is no end."""
+
+    def beside(self, measured: np.ndarray, predicted: np.ndarray | None, common: float | None) -> np.ndarray:
+        """The ``measured`` (S,) as if a ``common`` number were predicted for all and not one each, ``predicted`` (S,)."""
+        return measured if predicted is None or common is None else common + (measured - predicted)
+
     def show(self, measured: Sequence[float]) -> str:
         """The ``measured`` numbers as text: one number, or their range."""
         return extent(measured)
@@ -102,6 +110,14 @@ class Near(Criterion):
         """(|mean distance| + 2 standard deviations) / half-width: see :class:`Criterion`."""
         return _within(measured - predicted, np.mean(self._half(predicted)))
 
+    def accepted(self, predicted):
+        """The prediction and a half-width on both sides: see :class:`Criterion`."""
+        return predicted - self._half(predicted), predicted + self._half(predicted)
+
+    def beside(self, measured, predicted, common):
+        """Distances in half-widths are kept: see :class:`Criterion`."""
+        return common + (measured - predicted) / self._half(predicted) * self._half(common)
+
     def _half(self, predicted):
         return np.maximum(self.abs, self.rel * np.abs(predicted))
 
@@ -132,6 +148,10 @@ class Between(Criterion):
         """(|mean distance to the middle| + 2 standard deviations) / half-width: see :class:`Criterion`."""
         return _within(measured - (self.low + self.high) / 2, (self.high - self.low) / 2)
 
+    def accepted(self, predicted):
+        """The interval: see :class:`Criterion`."""
+        return self.low, self.high
+
 
 @dataclass(frozen=True)
 class Below(Criterion):
@@ -152,6 +172,10 @@ class Below(Criterion):
     def tightness(self, measured, predicted):
         """(mean + 2 standard deviations) / edge: see :class:`Criterion`."""
         return _under(measured, self.edge)
+
+    def accepted(self, predicted):
+        """All up to the edge: see :class:`Criterion`."""
+        return -np.inf, self.edge
 
     def show(self, measured):
         """A range, or a comparison: see :class:`Criterion`."""
@@ -179,6 +203,10 @@ class Above(Criterion):
         """Edge / (mean - 2 standard deviations): see :class:`Criterion`."""
         return _under(-measured, -self.edge)
 
+    def accepted(self, predicted):
+        """All from the edge on: see :class:`Criterion`."""
+        return self.edge, np.inf
+
 
 @dataclass(frozen=True)
 class Exactly(Criterion):
@@ -196,3 +224,7 @@ class Exactly(Criterion):
     def tightness(self, measured, predicted):
         """None: see :class:`Criterion`."""
         return None
+
+    def accepted(self, predicted):
+        """The prediction alone: see :class:`Criterion`."""
+        return predicted, predicted

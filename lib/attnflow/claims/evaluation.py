@@ -1,7 +1,7 @@
 """Claims run on seeds: the numbers of a trial and of its control, and the verdict on both."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from tqdm import tqdm
@@ -30,11 +30,15 @@ def settled(claim: Claim, found: list[tuple], seconds: float) -> Row:
     (measured, predicted), (control_measured, expected) = found
     margin = trial.holds.margin(measured, predicted)
     excess = broken.holds.margin(control_measured, expected)
+    one = None if predicted is None or not np.isfinite(predicted).any() else float(np.nanmean(predicted))
+    beside = [trial.holds.beside(measured, predicted, one), broken.holds.beside(control_measured, expected, one)]
     if predicted is not None:
         predicted = tuple(predicted.tolist()) if np.ptp(predicted) else float(predicted[0])
     return blank(
         claim,
         predicted=predicted,
+        accepted=tuple(map(float, trial.holds.accepted(one))),
+        dots=tuple(tuple(each.tolist()) for each in beside),
         measured=tuple(measured.tolist()),
         shown=trial.holds.show(measured.tolist()),
         margin=float(np.min(margin)),
@@ -73,6 +77,28 @@ def evaluate_all(
         forget()
     if len(stacks) > 1:
         yield from (_finished(claim, parts[claim.id]) for claim in claims)
+
+
+class Verdicts(Mapping):
+    """The rows of some claims on some seeds, each run when it is first asked for and kept: name -> Row, without the chapter.
+
+    claims: of one chapter; seeds, device: of the runs.
+    """
+
+    def __init__(self, claims: Sequence[Claim], seeds: Sequence[int], device: object = None):
+        self._claims, self._seeds, self._device = {claim.name: claim for claim in claims}, tuple(seeds), device
+        self._rows = {}
+
+    def __getitem__(self, name):
+        if name not in self._rows:
+            self._rows[name] = evaluate(self._claims[name], self._seeds, self._device)
+        return self._rows[name]
+
+    def __iter__(self):
+        return iter(self._claims)
+
+    def __len__(self):
+        return len(self._claims)
 
 
 def _measure(claim, stack, device, part, first=False, further=False):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from attnflow import files
+from attnflow.claims import dots
 from attnflow.claims.claim import Claim
 from attnflow.claims.criteria import extent, show
 
@@ -17,11 +18,13 @@ class Row:
     """One claim, evaluated. The fields are the keys of the stored JSON.
 
     id, chapter, title, statement, provenance, cite, state, kind: those of the claim and its trial; criterion, control: their
-    text; holds, control_fails: the verdicts; seed_dependent: whether there is one number a seed, or one number of algebra;
-    predicted: a number, one a seed, or None; measured, control_measured: one number a seed; shown, control_shown: these as
-    text; good, control_good: how many seeds are as asked, where there is a quota; margin: the least distance to the edge of the
-    criterion, in its units; tightness: :meth:`attnflow.claims.Criterion.tightness`; because: why the control changes more than
-    one assumption, empty where it does not; seconds: what it took; error: what went wrong.
+    text; because: why the control changes more than one assumption, empty where it does not; holds, control_fails: the
+    verdicts; seed_dependent: whether there is one number a seed, or one number of algebra; predicted: a number, one a seed, or
+    None; measured, control_measured: one number a seed; shown, control_shown: these as text; accepted: the two ends of what the
+    criterion accepts; dots: the seeds of the claim and of its control, placed between these ends as if all had the mean of the
+    predictions; good, control_good: how many seeds are as asked, where there is a quota; margin: the least distance to the edge
+    of the criterion, in its units; tightness: :meth:`attnflow.claims.Criterion.tightness`; seconds: what it took; error: what
+    went wrong.
     """
 
     id: str
@@ -33,7 +36,9 @@ class Row:
     state: str
     kind: str = ""
     predicted: object = None
+    accepted: tuple = ()
     measured: tuple = ()
+    dots: tuple = ()
     shown: str = ""
     criterion: str = ""
     margin: float | None = None
@@ -63,8 +68,25 @@ class Row:
         return not self.error and self.holds == self.state.startswith("reproduced") and self.control_fails
 
     @property
+    def proved(self) -> bool:
+        """Whether its numbers are 1 for a proof that is found and 0 for one that is not."""
+        return self.kind == "proof" and self.predicted == 1
+
+    @property
+    def found(self) -> tuple[str, str]:
+        """What was found of the claim and of its control, as text."""
+        if self.proved:
+            return tuple(
+                "proved" if one == (1,) else "not proved"
+                for one in (tuple(self.measured), tuple(self.control_measured))
+            )
+        return self.shown, self.control_shown
+
+    @property
     def forecast(self) -> str:
         """The prediction as text, empty where the criterion alone says it."""
+        if self.proved:
+            return ""
         return "" if self.predicted is None else extent(np.atleast_1d(self.predicted).tolist())
 
     @property
@@ -99,8 +121,58 @@ class Row:
             return [self.title, "", "", f"**could not be run**: {self.error}", ""]
         holds = self._in("holds" if self.holds else "**violated**", self.good)
         fails = self._in("fails" if self.control_fails else "**does not fail**", self.control_good)
-        control = f"{self.control}: {self.control_shown}, {fails}"
-        return [self.title, self.forecast, self.shown, f"{self.criterion}: {holds}", control]
+        control = f"{self.control}: {self.found[1]}, {fails}"
+        criterion = "a proof" if self.proved else self.criterion
+        place = f'<a id="row-{self.key}"></a>'
+        return [
+            f"{place}[{self.title}](#claim-{self.key})",
+            self.forecast,
+            self.found[0],
+            f"{criterion}: {holds}",
+            control,
+        ]
+
+    @property
+    def key(self) -> str:
+        """Its id in an anchor: ``claim-`` this is its card in the ledger, ``box-`` and ``row-`` this its places in a chapter.
+
+        >>> Row("here.one-two", *[""] * 5, (), "").key
+        'here-one-two'
+        """
+        return self.id.replace(".", "-")
+
+    def picture(self) -> str:
+        """Its dots as one HTML element; empty for a proof and where nothing was run."""
+        if not self.dots or self.proved:
+            return ""
+        one = None if self.predicted is None else float(np.mean(self.predicted))
+        words = f"Dots on a line: {self.shown}, where {self.criterion} is accepted; its control {self.control_shown}"
+        return dots.image(dots.svg(*self.dots, self.accepted, one, self.title), words)
+
+    def _repr_markdown_(self):
+        """The box of the chapter: statement, dots, what was predicted, measured and broken, and where it comes from."""
+        head = f'<a id="box-{self.key}"></a>**{self.title}** · [`{self.id}`](#claim-{self.key})'
+        parts = [head, self.statement, self.picture(), *self._told()]
+        lines = "\n\n".join(part for part in [*parts, f"*Where it comes from:* {self.provenance}."] if part)
+        return "\n".join("> " + line for line in lines.splitlines())
+
+    def _told(self):
+        """Two sentences: what became of the claim, and of its control."""
+        if not self.testable:
+            return [f"It is {self.state}."]
+        if self.error:
+            return [f"It **could not be run**: {self.error}."]
+        found, broken = self.found
+        over = f" over {len(self.measured)} seeds" if self.seed_dependent else ""
+        if self.proved:
+            first = f"sympy: {found}."
+        else:
+            forecast = f"Predicted {self.forecast}, measured" if self.forecast else "Measured"
+            holds = self._in("it holds" if self.holds else "it is **violated**", self.good)
+            accepted = "" if len(set(self.accepted)) == 1 else f" (accepted: {self.criterion})"
+            first = f"{forecast} {found}{over}{accepted}: {holds}."
+        fails = self._in("it fails, as it must" if self.control_fails else "it **does not fail**", self.control_good)
+        return [first, f"*Control,* {self.control}: {broken}; {fails}. {self.because}".rstrip()]
 
     @staticmethod
     def _in(told: str, good: str) -> str:
@@ -120,9 +192,9 @@ class Row:
         because = f". {self.because}" if self.because else ""
         return [
             ("Predicted", self.forecast or "–"),
-            ("Measured", self.shown + over),
-            ("Criterion", f"{self.criterion}: {self.verdict}{margin}"),
-            ("Control", f"{self.control}: {self.control_shown}{beyond}, {self.control_verdict}{because}"),
+            ("Measured", self.found[0] + over),
+            ("Criterion", f"{'a proof' if self.proved else self.criterion}: {self.verdict}{margin}"),
+            ("Control", f"{self.control}: {self.found[1]}{beyond}, {self.control_verdict}{because}"),
             ("Tightness", "exact" if self.tightness is None else show(self.tightness)),
         ]
 
@@ -145,7 +217,7 @@ class Row:
     def from_json(cls, stored: dict) -> "Row":
         """The row that ``stored`` holds, as ``to_json`` wrote it."""
         known = {one.name: stored[one.name] for one in fields(cls) if one.name in stored}
-        numbers = ("predicted", "measured", "margin", "tightness", "control_measured")
+        numbers = ("predicted", "measured", "margin", "tightness", "control_measured", "accepted", "dots")
         return cls(
             **{name: _read(value) if name in numbers else value for name, value in known.items()}
             | {"cite": tuple(known["cite"])}
