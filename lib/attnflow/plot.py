@@ -1,4 +1,4 @@
-"""One look for all figures: measured runs thin and coloured, theory dashed and dark, phases shaded."""
+"""One look for all figures: measured runs pale and coloured, theory dashed, thin and dark, phases shaded."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -56,22 +56,22 @@ def _numbers(values):
 
 
 def measured(axes, times, values, colour="blue", label=None, **keywords):
-    """All runs as thin lines of one ``colour`` on ``axes``; one ``label`` in the legend for the whole stack.
+    """All runs as pale lines of one ``colour`` on ``axes``; one ``label`` in the legend for the whole stack.
 
     times: (K,) or (K, S); values: (K, S); keywords: of matplotlib's ``plot``. Returns the lines.
     """
-    lines = axes.plot(_numbers(times), _numbers(values), color=COLOURS[colour], lw=0.8, alpha=0.65, **keywords)
+    lines = axes.plot(_numbers(times), _numbers(values), color=COLOURS[colour], **{"lw": 1.8, "alpha": 0.45} | keywords)
     if label:
         lines[0].set_label(label)
     return lines
 
 
 def theory(axes, times, values, label=None, colour="black", **keywords):
-    """What is predicted, drawn last: one dashed line of a dark ``colour`` on ``axes``, with its ``label`` in the legend.
+    """What is predicted, drawn last and thin, so that runs are seen under it: one dashed line of a dark ``colour`` on ``axes``.
 
-    times, values: (K,); keywords: of matplotlib's ``plot``. Returns the lines.
+    times, values: (K,); label: in the legend; keywords: of matplotlib's ``plot``. Returns the lines.
     """
-    style = {"ls": (0, (4, 2)), "lw": 1.6, "zorder": 5} | keywords
+    style = {"ls": (0, (4, 2.5)), "lw": 1.2, "zorder": 5} | keywords
     return axes.plot(_numbers(times), _numbers(values), color=COLOURS[colour], label=label, **style)
 
 

@@ -165,7 +165,7 @@ class Row:
         found, broken = self.found
         over = f" over {len(self.measured)} seeds" if self.seed_dependent else ""
         if self.proved:
-            first = f"sympy: {found}."
+            first = f"{found.capitalize()}."
         else:
             forecast = f"Predicted {self.forecast}, measured" if self.forecast else "Measured"
             holds = self._in("it holds" if self.holds else "it is **violated**", self.good)

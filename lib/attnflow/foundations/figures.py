@@ -187,6 +187,25 @@ def logistic_figure(record):
     return figure
 
 
+def starts_figure(balanced, unbalanced):
+    """The learned product of two kinds of start that compute one function, over the dashed closed forms.
+
+    balanced, unbalanced: records of the solvable run, the second one with an imbalance.
+    """
+    _, axes = plot.figure()
+    start, target = balanced["start"], balanced["target"]
+    end = float(balanced["times"][-1])
+    grid = target - (target - start) * np.geomspace(1, 1e-3, 300)
+    for record, colour in ((unbalanced, "green"), (balanced, "blue")):
+        imbalance = float(record["a"][0, 0] ** 2 - record["b"][0, 0] ** 2)
+        plot.measured(axes, record["times"], record["u"], colour, f"$a^2 - b^2 = {abs(imbalance):.0f}$")
+        clock = [theory.arrival_time(start, level, target, imbalance) for level in grid[1:]]
+        plot.theory(axes, [0, *clock, end], [*grid, grid[-1]])
+    axes.set(xlim=(0, end), ylim=(0, 1.1 * target), xlabel="time $t$", ylabel="what is learned, $u = ab$")
+    plot.direct(axes)
+    return axes.figure
+
+
 def portrait_figure(record, reach=2.3):
     """The plane of both factors: dashed invariant curves and separatrix, measured trajectories by their side.
 
