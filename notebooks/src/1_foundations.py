@@ -55,7 +55,7 @@ began = time.perf_counter()
 # | name: fig-one-starts
 # | caption: >-
 # |   Two starts that compute one function. The product $u = ab$ of a value factor $a$ and an output factor $b$ is what the
-# |   layer has learned; it begins at 0.02 in all runs and ends at the target 1. Thin lines are runs of the attention layer, four
+# |   layer has learned; it begins at 0.02 in all runs and ends at the target 1. Pale lines are runs of the attention layer, four
 # |   seeds a colour, all four matrices trained; dashed is the closed form of this chapter. Blue has $a^2 - b^2 = 0$, green has
 # |   $a^2 - b^2 = 2$, from the first step to the last.
 # | alt: >-
