@@ -118,6 +118,18 @@ def width_exponents(init, scaling):
     return {name: power for name, (power, _) in exponents(init, scaling).items()}
 
 
+def first_width(found, init, scaling):
+    r"""Width from which all conditions hold, if each goes on from its last value with its counted power of the width: (S,).
+
+    A condition that is r at width k reaches 1 at $k\,r^{-1/a}$ for its exponent a; infinite where a does not exceed 0.
+    found: ratios over ``widths``, name -> (W, S), as :func:`conditions` has them; init, scaling: as for :func:`exponents`.
+    """
+    last, powers = found["widths"][-1], width_exponents(init, scaling)
+    if min(powers.values()) <= 0:
+        return torch.full_like(found["B"][-1], torch.inf)
+    return torch.stack([last * found[name][-1] ** (-1 / float(power)) for name, power in powers.items()]).amax(dim=0)
+
+
 def required(init, scaling, radius=0):
     r"""Exponent e of the width $k \sim n^e$ from which all conditions hold; infinite where no width is enough.
 
