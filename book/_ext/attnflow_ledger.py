@@ -98,7 +98,7 @@ class Ledger(SphinxDirective):
         section += self.parse_text_to_nodes(f"Derived, run and discussed in {{doc}}`/notebooks/{room.page}`.")
         notebook = Path(self.env.srcdir) / "notebooks" / f"{room.page}.ipynb"
         self.env.note_dependency(str(notebook))
-        text = notebook.read_text(encoding="utf-8")
+        text = notebook.read_text(encoding="utf-8") if notebook.exists() else ""
         for row in rows:
             cited = self.parse_text_to_nodes("{cite}`" + ",".join(row.cite) + "`")[0].children if row.cite else ()
             place = next((kind for kind in ("box", "row") if f'id=\\"{kind}-{row.key}\\"' in text), "")
