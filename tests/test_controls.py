@@ -60,7 +60,7 @@ def test_what_a_control_changes_is_told():
     [
         (Near(abs=0.5), [1.0, 1.0], 1.25, 0.5),
         (Near(rel=0.1), [1.0, 1.1], 1.0, 1.5),
-        (Between(1, 2), [1.25, 1.25], None, 0.5),
+        (Between(1, 2), [1.125, 1.125], None, 0.75),
         (Below(2.0), [0.5, 1.0], None, 0.625),
         (Above(1.0), [2.0, 4.0], None, 1.0),
         (Above(1.0), [1.0, 4.0], None, np.inf),
