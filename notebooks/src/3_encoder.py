@@ -455,7 +455,7 @@ theory.limit_series()[0]
 # %% mystnb={"image": {"alt": "Two log-log plots of the distance of the kernel to closed forms over the width. Left: with the 1/k scaling it falls along the dashed slope of minus one half, with the square-root scaling it is flat. Right: given the attention both fall along it."}}
 half = limits.random_run(SEEDS, DEVICE)
 one = limits.limit_run(SEEDS, DEVICE)
-figures.kernel_figure(claim, half, one)
+figures.kernel_figure(half, one, limits.given_run(SEEDS, DEVICE))
 plt.show()
 
 # %%
