@@ -20,7 +20,9 @@ def norms(state):
     # The eigenvalues of the smaller Gram matrix: wide matrices make the singular values dear.
     sides = ((state[name], state[name].mT) for name in BLOCKS)
     grams = (one @ other if one.shape[1] <= one.shape[2] else other @ one for one, other in sides)
-    return {name: torch.linalg.eigvalsh(gram)[:, -1].clamp_min(0).sqrt() for name, gram in zip(BLOCKS, grams, strict=True)}
+    return {
+        name: torch.linalg.eigvalsh(gram)[:, -1].clamp_min(0).sqrt() for name, gram in zip(BLOCKS, grams, strict=True)
+    }
 
 
 def smallest_singular(features):
@@ -65,8 +67,8 @@ def conditions(state, inputs, labels, net, radius=1.0):
 def ratios(start, alpha, size, scale, net, radius=1.0):
     r"""The :func:`conditions` from the numbers that they ask for: name -> (S,).
 
-    start: norms of the matrices of a ``net``, name -> (S,); alpha: $\alpha$; size: $\sqrt{2\mathcal L_0}$; scale: $\chi$ and C, as
-    :func:`scales` returns them; radius: as there. Raises WrongUse unless radius > 0.
+    start: norms of the matrices of a ``net``, name -> (S,); alpha: $\alpha$; size: $\sqrt{2\mathcal L_0}$; scale: $\chi$ and
+    C, as :func:`scales` returns them; radius: as there. Raises WrongUse unless radius > 0.
     """
     runs.number("radius", radius, above=0)
     bars, (chi, largest) = {name: (1 + radius) * value for name, value in start.items()}, scale

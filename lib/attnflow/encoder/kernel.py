@@ -60,9 +60,10 @@ def neurons(tokens):
 def neuron_squares(tokens):
     r"""Mean square of the kernel of one neuron, $(a a' + o^2\,1\,1'\langle x, x'\rangle)^2$, over its weights: (S, a, a).
 
-    $\kappa_2 + 2\kappa_1\langle x, x'\rangle + 3\kappa_0\langle x, x'\rangle^2$ with $a = \mathrm{relu}(v\cdot x)$, $o \sim N(0, 1)$ and
-    $\kappa_2 = E[a^2a'^2] = |x|^2|x'|^2(3\sin\vartheta\cos\vartheta + (\pi - \vartheta)(1 + 2\cos^2\vartheta))/2\pi$ (Cho and
-    Saul 2009), which is $\kappa_0(|x|^2|x'|^2 + 2\langle x, x'\rangle^2)$ and a term of the sine. tokens: (S, a, d).
+    It is $\kappa_2 + 2\kappa_1\langle x, x'\rangle + 3\kappa_0\langle x, x'\rangle^2$ with $a = \mathrm{relu}(v\cdot x)$ and
+    $o \sim N(0, 1)$, where $\kappa_2 = E[a^2a'^2]$ is $|x|^2|x'|^2/2\pi$ times
+    $3\sin\vartheta\cos\vartheta + (\pi - \vartheta)(1 + 2\cos^2\vartheta)$ (Cho and Saul 2009, without their factor 2).
+    tokens: (S, a, d).
     """
     zeroth, first = ntk.arc_cosine(tokens, tokens)
     gram, squares = tokens @ tokens.mT, tokens.square().sum(dim=-1)

@@ -59,9 +59,7 @@ def behind(seeds, device, share=1e-3, steps=4000, width=512, block_rates=False, 
     """
     runners = starters(seeds, device, model.INITS, block_rates, width=width, **settings)
     step = torch.stack([each for *_, each in runners.values()]).amin(dim=0)
-    found = {
-        init: descent(*runners[init][:2], step, steps, share).steps.to(runs.DTYPE) for init in ("lecun", "he")
-    }
+    found = {init: descent(*runners[init][:2], step, steps, share).steps.to(runs.DTYPE) for init in ("lecun", "he")}
     field, start, _ = runners["ntk"]
     record = flow.integrate(field, start, step=step, times=torch.stack([0 * step, found["lecun"] * step]))
     return found | {"left": record.end_loss / record.loss[0]}
@@ -97,8 +95,8 @@ CLAIMS = (
         "rate-lecun",
         "For LeCun the theorem's rate is short by a factor of four",
         r"At large width only $W_O$ trains, at the rate $2\eta\alpha^2$; the theorem has $\eta\alpha^2/2$, with $\alpha/2$ in "
-        r"place of $\alpha$, squared: all of the four. Ratio at $k = 2048$, $n = 8$, $\tau_0 = k^{-1}$, beside that of descent with "
-        "the block of $W_O$ alone.",
+        r"place of $\alpha$, squared: all of the four. Ratio at $k = 2048$, $n = 8$, $\tau_0 = k^{-1}$, beside that of descent "
+        "with the block of $W_O$ alone.",
         Trial(
             wide_run.but(init="lecun"),
             lambda record: late_rate(record, record["loss"]) / log_bound(record)[1],

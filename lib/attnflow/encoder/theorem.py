@@ -38,7 +38,7 @@ def log_bound(record):
 
 
 def rate_over_bound(record):
-    r"""Reading of a ``record``: $\log(\mathcal L_t/\mathcal L_0)$ over that of the theorem's curve, the least after the start. (S,).
+    r"""Reading of a ``record``: $\log(\mathcal L_t/\mathcal L_0)$ over that of the theorem's curve, the least of all. (S,).
 
     At least 1 where the loss stays under the curve, at most 0 where it has risen, minus a million where it overflowed. Below a
     share of 1e-20, where a loss is rounding, nothing is read.
@@ -104,7 +104,6 @@ def asked(run):
     return float(bounds.required("lecun", run.settings["scaling"])) * (1 + crowded)
 
 
-
 PYRAMID = ("wu2023encoder", "nguyen2020pyramidal")
 RECALLED = "recalled, constants not checked; derived here for average pooling"
 COUNTED = "counted here for average pooling; the paper's abstract has a quadratic width and names no scaling"
@@ -112,9 +111,9 @@ CLAIMS = (
     claim(
         "bound",
         "The loss stays under the curve of the theorem, at three times its rate",
-        r"$\mathcal L_j \le (1 - \eta\alpha^2/2)^j\,\mathcal L_0$ after every step $j$ says that $\log(\mathcal L_j/\mathcal L_0)$ over "
-        r"that of the curve is at least 1. The proof lets $\sigma_{\min}$ fall to $\alpha/2$, which costs a factor of four; runs "
-        "hardly use it, so that the least ratio is 3 or more.",
+        r"$\mathcal L_j \le (1 - \eta\alpha^2/2)^j\,\mathcal L_0$ after every step $j$: the logarithm of "
+        r"$\mathcal L_j/\mathcal L_0$ over that of the curve is at least 1. The proof lets $\sigma_{\min}$ fall to $\alpha/2$, "
+        "which costs a factor of four; runs hardly use it, so that the least ratio is 3 or more.",
         Trial(bound_run, rate_over_bound, Above(3.0)),
         Control(r"a step of $4/\mu_{\max}$", {"unit": 4.0}),
         provenance=RECALLED,
@@ -170,8 +169,8 @@ CLAIMS = (
     claim(
         "condition-exponents",
         "The conditions grow with the width as counted",
-        r"For LeCun with $\tau_0 = k^{-1}$: exponents 1/2, 3/2, 3/2, 3/2 of (A) for $W_O, W_V, W_Q$ and of (B), and the next order, "
-        r"since norms grow as $\sqrt k + \sqrt d$; the largest distance from them between $k = 1024$ and 16384.",
+        r"For LeCun with $\tau_0 = k^{-1}$: exponents 1/2, 3/2, 3/2, 3/2 of (A) for $W_O, W_V, W_Q$ and of (B), and the next "
+        r"order, since norms grow as $\sqrt k + \sqrt d$; the largest distance from them between $k = 1024$ and 16384.",
         Trial(
             at_one,
             kinds.furthest(bounds.finite_exponents("lecun", 1.0, conditions_run.settings["widths"], 16)),
