@@ -6,7 +6,7 @@ import torch
 
 from attnflow import Above, Below, Control, Experiment, Near, Trial, checks, curves, kinds, runs, sweep
 from attnflow.encoder import bounds, kernel, model
-from attnflow.encoder.setting import claim, descent, drawn, left, over_widths, trained
+from attnflow.encoder.setting import claim, descent, drawn, geometric, left, over_widths, trained
 
 FAR = (10**18, 10**22)  # widths at which every condition is a power of the width
 ORTHOGONAL, SAMPLES = 16384, (4, 8, 16, 32)  # token size and numbers of samples that are nearly orthogonal
@@ -48,13 +48,14 @@ def rate_over_bound(record):
     return ratio.nan_to_num(-1e6, posinf=torch.inf, neginf=-1e6).amin(dim=0)
 
 
-def enough(seeds, device, scaling, d=ORTHOGONAL, samples=SAMPLES, length=2):
+def enough(seeds, device, scaling, d=ORTHOGONAL, samples=SAMPLES, length=2, fields=8):
     r"""The width from which each condition holds, LeCun, over the number of samples: name -> (N, S), and ``samples``.
 
     Far beyond what runs: the conditions of :func:`attnflow.encoder.bounds.of_wide` are followed as powers of the width to where
     they are 1. One draw a seed of tokens of one length $\sqrt d$, of which each number of samples takes the first. Attention is
     that of infinite width: at $\tau_0 = k^{-1/2}$ the logits are $x^\top Gx'/d$ with G of independent N(0, 1) entries, at
-    larger scalings they vanish. seeds, device: of the draws; scaling: s, of 1/2 or more; d: size of a token; length: L.
+    larger scalings they vanish; the widths are geometric means over some ``fields`` G. seeds, device: of the draws; scaling:
+    s, of 1/2 or more; d: size of a token; length: L.
     """
     runs.number("scaling", scaling, least=0.5)
     rows = max(samples) * length
@@ -66,14 +67,16 @@ def enough(seeds, device, scaling, d=ORTHOGONAL, samples=SAMPLES, length=2):
     # Only inner products count: coordinates in the span of the tokens, where G has independent entries, too.
     values, vectors = torch.linalg.eigh(torch.stack(grams))
     tokens = vectors * values.clamp_min(0).sqrt()[:, None]
-    field = runs.normal(runs.streams(seeds, "weights"), rows, rows).to(device) * (scaling == 0.5) / d
+    field = runs.normal(runs.streams(seeds, "weights"), fields, rows, rows).to(device).flatten(0, 1)
+    field, tokens = field * (scaling == 0.5) / d, tokens.repeat_interleave(fields, dim=0)
     found = []
     for count in samples:
         inputs = tokens[:, : count * length].unflatten(1, (count, length))
         weights = torch.softmax((inputs @ field[:, None]) @ inputs.mT, dim=3)
         nets = [model.Encoder(d=d, width=width, scaling=scaling) for width in FAR]
         ladder = checks.stacked([bounds.of_wide(weights, inputs, net) for net in nets])
-        found.append({name: curves.power_crossing(FAR, each) for name, each in ladder.items()})
+        widths = {name: curves.power_crossing(FAR, each) for name, each in ladder.items()}
+        found.append({name: geometric(each.unflatten(0, (-1, fields))) for name, each in widths.items()})
     return checks.stacked(found) | {"samples": samples}
 
 
@@ -95,7 +98,7 @@ silent_run = Experiment(trained, {"width": 16, "samples": 24, "steps": 1000, "un
 conditions_run = Experiment(over_widths, {"measure": met, "widths": (1024, 4096, 16384), "samples": 8})
 at_one = conditions_run.but(init="lecun", scaling=1.0, copies=4)
 half_widths = Experiment(enough, {"scaling": 0.5})
-one_widths = half_widths.but(scaling=1.0)
+one_widths = half_widths.but(scaling=1.0, fields=1)
 
 
 def asked(run):
@@ -174,7 +177,7 @@ CLAIMS = (
         Trial(
             at_one,
             kinds.furthest(bounds.finite_exponents("lecun", 1.0, conditions_run.settings["widths"], 16)),
-            Below(0.08),
+            Below(0.15),
         ),
         Control(r"pairs of samples with one mean, where $\alpha^2$ is not of order $k$", {"data": "pairs"}),
     ),
@@ -182,12 +185,13 @@ CLAIMS = (
         "never",
         "For NTK with the square-root scaling wider is no help",
         r"With $\tau_0 = k^{-1/2}$ and NTK initialisation the exponent of (B) is $-1/2$, and $-3/8$ with the next order at these "
-        "widths: the condition recedes.",
+        "widths: the condition recedes, in at least nine of ten seeds.",
         Trial(
             conditions_run.but(init="ntk", scaling=0.5, copies=4),
             kinds.slope("B"),
             Near(abs=0.2),
             predict=bounds.finite_exponents("ntk", 0.5, conditions_run.settings["widths"], 16)["B"],
+            quota=(9, 10),
             kind="observation",
         ),
         Control(r"$\tau_0 = k^{-1}$", {"scaling": 1.0}),
