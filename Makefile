@@ -43,7 +43,7 @@ bench: $(READY) ## time the library against what one would write instead: each r
 	@for file in $(filter-out benchmarks/timing.py,$(wildcard benchmarks/*.py)); do $(PY) $$file || exit 1; done
 
 lab: $(READY) ## open the notebooks in JupyterLab
-	@$(PY) -c "import jupyterlab" 2>/dev/null || $(PY) -m pip install -q jupyterlab==4.6.6
+	@$(PY) -c "import jupyterlab_myst" 2>/dev/null || $(PY) -m pip install -q jupyterlab==4.6.6 jupyterlab-myst==2.7.0
 	@$(PY) -m jupyterlab --notebook-dir notebooks
 
 doctor: ## one line each on python, venv, disk, torch, threads, chromium, bubblewrap

@@ -24,6 +24,7 @@ from attnflow.claims import (
     Row,
     Trial,
     chapter_of,
+    kinds,
 )
 from attnflow.claims import experiment as kept
 from attnflow.claims.row import blank
@@ -106,6 +107,18 @@ def test_every_field_that_a_control_changes_is_honoured(changes, broken, measure
     assert found.holds and found.control_fails == found.consistent == fails
     assert found.control_measured[0] == pytest.approx(measured, nan_ok=True) and len(found.control_measured) == 10
     assert found.measured[0] == 1.0 and found.control_shown == claims.criteria.extent(found.control_measured)
+
+
+def moved(seeds, device, by=0.0):
+    """A law that moves by so much."""
+    return {"law": torch.full((len(seeds),), by, dtype=torch.float64)}
+
+
+@pytest.mark.parametrize("write", [kinds.conserved, kinds.one_step])
+def test_a_run_that_overflows_has_not_kept_its_law(write):
+    trial = write(Experiment(moved), "law")
+    found = claims.evaluate(Claim("kept", "kept", trial, Control("lost", {"by": np.nan}), "kept", "here"), (0, 1))
+    assert found.holds and found.control_fails and found.control_measured == (np.inf, np.inf)
 
 
 @pytest.mark.parametrize(

@@ -19,17 +19,12 @@ def departs(claim):
     return len(other) != 1 or other[0] in (*READ, "function")
 
 
-LEFT = pytest.mark.xfail(reason="controls of chapters 1 to 3 are being rewritten", strict=False)
-
-
-@LEFT
 @pytest.mark.parametrize("claim", TESTABLE, ids=lambda claim: claim.id)
 def test_a_control_breaks_one_assumption_or_says_why_not(claim):
     assert bool(claim.control.because) == departs(claim), claim.control.differs(claim.trial)
     assert not claim.control.because or claim.control.because[0].isupper()
 
 
-@LEFT
 def test_controls_that_break_more_than_one_assumption_are_rare():
     odd = [claim.id for claim in TESTABLE if departs(claim)]
     assert len(odd) <= RARE * len(TESTABLE), odd
@@ -60,7 +55,7 @@ def test_what_a_control_changes_is_told():
     [
         (Near(abs=0.5), [1.0, 1.0], 1.25, 0.5),
         (Near(rel=0.1), [1.0, 1.1], 1.0, 1.5),
-        (Between(1, 2), [1.25, 1.25], None, 0.5),
+        (Between(1, 2), [1.125, 1.125], None, 0.75),
         (Below(2.0), [0.5, 1.0], None, 0.625),
         (Above(1.0), [2.0, 4.0], None, 1.0),
         (Above(1.0), [1.0, 4.0], None, np.inf),

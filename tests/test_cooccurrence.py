@@ -79,6 +79,20 @@ def test_a_network_of_small_weights_follows_the_reduced_flow():
     assert np.abs(run["gamma"][:, 0].numpy() - known.solve(np.linspace(0, 10, 101))["gamma"][:, :3]).max() < 0.02
 
 
+def test_a_readout_that_follows_its_law_is_that_of_a_network_of_small_weights():
+    """Late, when the readout has grown by a half, and the flow with a readout at rest is far off."""
+    run = train((0, 1), "cpu", stop_loss=1e-3, step=0.1, samples=12, length=4, scale=1e-4, test=60, width=64)
+    found, taus = reduced.follow(run), run["tau"][:, 0][~run["tau"][:, 0].isnan()].numpy()
+    grown = run["readout"] / run["readout"][:1]
+    assert (grown / found["readout"]).log().abs().nan_to_num().max() < 1e-3 and curves.final(grown).min() > 1.4
+    assert (run["loss"] / found["loss"]).log().abs().nan_to_num().max() < 1e-3
+    assert (run["gamma"] - found["gamma"]).abs().nan_to_num().max() < 1e-3
+    assert (run["tau_1"] / found["tau_1"] - 1).abs().max() < 3e-3
+    still = reduced.Reduced(12, 4).solve(taus)
+    assert abs(np.log(still["loss"][-1] / run["loss"][len(taus) - 1, 0].item())) > 0.2
+    assert (still["readout"] == 1).all()
+
+
 def test_the_clock_and_the_flow_of_scipy_agree():
     found = drawn((0,), "cpu", **SMALL)
     exact = flow.reference(found["field"], found["start"], [0.0, 1.0])
@@ -217,6 +231,8 @@ def test_unevenness_is_in_units_of_uniform_attention(size, unevenness):
         (lambda: sweeps.paper((0,), "cpu", reading="xavier"), "reading = 'xavier'"),
         (lambda: balance.predicted(5, 5), "samples = 5"),
         (lambda: reduced.Reduced(20, 5), "divisible by 6"),
+        (lambda: reduced.Reduced(60, 5, growth=-1.0), "growth = -1.0"),
+        (lambda: reduced.Reduced(growth=1.0), "growth = 1.0"),
         (lambda: dual.separate([[1.0], [1.0]], [1, -1]), "separable"),
     ],
 )

@@ -9,9 +9,10 @@ import torch
 from conftest import refusal
 
 from attnflow import checks, curves, flow, runs
-from attnflow.encoder import balancing, bounds, flips, kernel, lazy, model, task, theorem, theory
+from attnflow.encoder import balancing, bounds, flips, kernel, lazy, limits, model, task, theorem, theory
 from attnflow.encoder.model import Encoder
 from attnflow.encoder.setting import drawn, left, problem, trained
+from attnflow.ntk import arc_cosine
 
 NETS = [{"init": init, "hidden": hidden} for init in model.INITS for hidden in (False, True)]
 SMALL = {"d": 5, "width": 7, "scaling": 0.7, "samples": 6, "length": 3}
@@ -52,6 +53,76 @@ def test_wide_kernels_are_close_to_their_limit(init, limit):
     """The block of W_O alone at LeCun, the whole kernel at NTK."""
     net, inputs, _, state = drawn((0,), "cpu", width=4096, init=init, scaling=1.0, samples=4)
     assert relative(kernel.empirical(state, inputs, net), limit(inputs)) < 0.15
+
+
+def test_the_mean_square_of_one_neuron_by_many_neurons():
+    tokens = runs.normal(runs.streams([0], "data"), 3, 2)
+    value, out = (
+        runs.normal(runs.streams([0], name), 1, size)[0, 0] for name, size in (("o", 10**6), ("v", 2 * 10**6))
+    )
+    weights = out.view(2, -1)
+    entering = (tokens @ weights)[0]
+    active, mask = entering.relu(), entering.relu().sign()
+    for n, m in ((0, 0), (0, 1), (1, 2)):
+        one = active[n] * active[m] + value.square() * mask[n] * mask[m] * (tokens[0, n] @ tokens[0, m])
+        assert float(kernel.neuron_squares(tokens)[0, n, m]) == pytest.approx(float(one.square().mean()), rel=0.05)
+
+
+def test_squares_of_neurons_are_those_of_nets_of_one_neuron():
+    net, inputs, _, state = drawn((0, 1), "cpu", init="ntk", **SMALL)
+    found, output = 0, net.width * net.tau_1**2
+    for place in range(net.width):
+        alone = {name: state[name] for name in ("W_Q", "W_K")} | {
+            "W_V": state["W_V"][:, :, [place]],
+            "W_O": state["W_O"][:, [place]],
+        }
+        one = Encoder(d=5, width=1, init="ntk", scaling=0.7)
+        # One neuron beside the same attention, whose logits are scaled by the width of the whole.
+        alone |= {name: state[name] * net.tau_0**0.5 for name in ("W_Q", "W_K")}
+        blocks = kernel.blocks(alone, inputs, one)
+        found = found + (blocks["W_O"] + blocks["W_V"]).square().sum(dim=(1, 2)) / net.width
+    assert output == pytest.approx(1) and torch.allclose(kernel.squares_of_neurons(state, inputs, net), found)
+
+
+def test_the_share_of_queries_and_keys_by_many_nets():
+    net, inputs, _, state = drawn((0,), "cpu", width=64, init="ntk", scaling=1.0, samples=4)
+    many = inputs.expand(2000, -1, -1, -1)
+    traces = [
+        block.diagonal(dim1=1, dim2=2).sum(dim=1).mean()
+        for block in kernel.blocks(model.init(runs.streams(range(2000), "weights"), net), many, net).values()
+    ]
+    known = limits.counted_share(inputs) / net.width
+    assert float(traces[-1] / sum(traces)) == pytest.approx(float(known), rel=0.1)
+
+
+def test_conditions_of_wide_nets_are_those_that_wide_nets_have():
+    net, inputs, labels, _ = drawn((0,), "cpu", width=8192, scaling=1.0, samples=4)
+    many = [inputs.expand(40, -1, -1, -1), runs.normal(runs.streams(range(40), "labels"), 4)]
+    state = model.init(runs.streams(range(40), "weights"), net)
+    found = bounds.conditions(state, *many, net)
+    known = bounds.of_wide(model.attention(state, many[0], net), many[0], net)
+    # The means of the residual and of its inverse differ.
+    middle = {name: float(found[name].log().mean().exp() / known[name].mean()) for name in found}
+    assert middle == pytest.approx(dict.fromkeys(found, 1.1), rel=0.12)
+
+
+def test_exponents_between_finite_widths():
+    widths, d = (1024, 4096, 16384), 16
+    norm = torch.tensor([[(1 + (d / width) ** 0.5)] for width in widths], dtype=runs.DTYPE)
+    wide = torch.tensor([[float(width)] for width in widths], dtype=runs.DTYPE)
+    found = bounds.finite_exponents("ntk", 0.5, widths, d)
+    assert found["B"] == pytest.approx(float(curves.log_slope(widths, wide**-0.5 / norm**4)))
+    assert found["A_V"] == pytest.approx(float(curves.log_slope(widths, wide**0.5 * norm)))
+    assert found["A_O"] == pytest.approx(float(curves.log_slope(widths, wide**0.5 / norm)))
+
+
+def test_crowded_samples_have_a_smaller_least_eigenvalue():
+    d, samples = 4096, (16, 64, 256)
+    tokens = runs.normal(runs.streams((0, 1, 2, 3), "data"), max(samples), d)
+    tokens = tokens / tokens.norm(dim=2, keepdim=True)
+    least = [torch.linalg.eigvalsh(arc_cosine(tokens[:, :n], tokens[:, :n])[1])[:, 0].mean() for n in samples]
+    found = -curves.log_slope(samples, torch.stack(least)[:, None])
+    assert bounds.crowding(samples, d) == pytest.approx(float(found), rel=0.1)
 
 
 def test_arc_cosine_kernels_by_integration():
@@ -182,7 +253,10 @@ def test_the_curve_of_the_theorem():
     }
     curve = torch.tensor([[1.0, 1.0], [0.8, 0.9], [0.8**3, 0.9**3]], dtype=runs.DTYPE)
     assert torch.allclose(theorem.log_bound(record).exp(), curve)
-    assert theorem.loss_over_bound(record).tolist() == pytest.approx([0.8, 1 / 0.9**3])
+    least = [math.log(2.048 / 5) / math.log(0.8**3), 0.0]
+    assert theorem.rate_over_bound(record).tolist() == pytest.approx(least)
+    record["loss"][1:] = torch.tensor([[math.inf, 3.0], [1e-25, math.nan]], dtype=runs.DTYPE)
+    assert theorem.rate_over_bound(record).tolist() == [-1e6, -1e6]
 
 
 @pytest.mark.parametrize("hidden", [False, True])

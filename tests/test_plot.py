@@ -18,7 +18,7 @@ from attnflow.cooccurrence import figures as words
 from attnflow.cooccurrence import setting, stops
 from attnflow.encoder import balancing as neurons
 from attnflow.encoder import figures as nets
-from attnflow.encoder import limits, maps, rates, theorem
+from attnflow.encoder import maps, rates, theorem
 from attnflow.foundations import balancing as factors
 from attnflow.foundations import figures as layers
 
@@ -30,7 +30,6 @@ ORDER, RUN = (
     setting.base.but(samples=12, width=16, stop_loss=0.02, test=60),
 )
 IDLE, EDGE = stops.idle.but(samples=12, width=16, count=5), rates.edge_run.but(width=16, steps=9)
-LIMIT = limits.limit_run.but(widths=(8, 16), copies=2)
 
 
 def stored(name):
@@ -48,7 +47,6 @@ FIGURES = {  # the figures that take claims, and what makes the records that the
     nets.drift_figure: (NEURONS, NEURONS.but(hidden=True), neurons.rated_drift.but(**SHORT)),
     nets.proof_figure: (theorem.watched_run.but(width=16, steps=20),),
     nets.edge_figure: (lambda *run: dict.fromkeys((1.9, 2.5, 4), EDGE(*run)),),
-    nets.kernel_figure: (LIMIT, LIMIT),
     maps.threshold_figure: stored("encoder-threshold"),
     maps.flips_figure: stored("encoder-flips"),
 }

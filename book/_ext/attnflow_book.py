@@ -46,6 +46,7 @@ def setup(app):
     """Register with Sphinx."""
     app.connect("build-finished", tidy_site)
     app.add_directive("attnflow-ledger", attnflow_ledger.Ledger)
+    app.add_directive("attnflow-claim", attnflow_ledger.Told)
     app.add_directive("attnflow-environment", attnflow_ledger.Environment)
     app.add_directive("attnflow-api", attnflow_api.Library)
     app.connect("autodoc-process-docstring", attnflow_api.docstring)

@@ -50,7 +50,7 @@ def summary(rows):
     return nodes.paragraph("", "", *inline(text), classes=["ledger-summary"])
 
 
-def card(row, back, cited=()):
+def card(row, back="", cited=()):
     """One claim as a section: state, kind and id, its statement and picture, and the rows of its card.
 
     back: address of its place in the chapter; cited: nodes behind the source.
@@ -61,8 +61,8 @@ def card(row, back, cited=()):
     good = row.consistent and row.state.startswith("reproduced")
     badge = nodes.inline("", row.state, classes=["claim-state", "claim-reproduced" if good else "claim-open"])
     kind = nodes.inline("", row.kind, classes=["claim-kind"])
-    way = nodes.reference("", "in the chapter", refuri=back, classes=["claim-back"])
-    head = [badge, nodes.Text(" "), kind, nodes.Text(" "), nodes.literal("", row.id), nodes.Text(" "), way]
+    head = [badge, nodes.Text(" "), kind, nodes.Text(" "), nodes.literal("", row.id)]
+    head += [nodes.Text(" "), nodes.reference("", "in the chapter", refuri=back)] if back else []
     section += nodes.paragraph("", "", *head, classes=["claim-head"])
     section += nodes.paragraph("", "", *inline(row.statement), classes=["claim-statement"])
     if picture := row.picture():
@@ -98,7 +98,7 @@ class Ledger(SphinxDirective):
         section += self.parse_text_to_nodes(f"Derived, run and discussed in {{doc}}`/notebooks/{room.page}`.")
         notebook = Path(self.env.srcdir) / "notebooks" / f"{room.page}.ipynb"
         self.env.note_dependency(str(notebook))
-        text = notebook.read_text(encoding="utf-8")
+        text = notebook.read_text(encoding="utf-8") if notebook.exists() else ""
         for row in rows:
             cited = self.parse_text_to_nodes("{cite}`" + ",".join(row.cite) + "`")[0].children if row.cite else ()
             place = next((kind for kind in ("box", "row") if f'id=\\"{kind}-{row.key}\\"' in text), "")
@@ -107,6 +107,27 @@ class Ledger(SphinxDirective):
             self.state.document.note_explicit_target(drawn, drawn)
             section += drawn
         return section
+
+
+class Told(SphinxDirective):
+    """``attnflow-claim``: one claim of the stored run, by its id, as its title, its picture and what became of it."""
+
+    required_arguments = 1
+
+    def run(self):
+        """Draw the box, with a link to the card."""
+        path = Path(self.env.srcdir) / STORED
+        self.env.note_dependency(str(path))
+        rows = {row.id: row for row in read_run(path)[1]} if path.exists() else {}
+        asked = self.arguments[0]
+        if asked not in rows:
+            raise self.error(f"{STORED} holds no claim {asked!r}")
+        row = rows[asked]
+        words = f"**{row.title}.** {row.statement}", f"Claim [`{row.id}`](#claim-{row.key}), control: {row.control}."
+        before, after = (self.parse_text_to_nodes(one) for one in words)
+        box = nodes.container(classes=["claim-told"])
+        box += [*before, nodes.raw("", row.picture(), format="html"), *after]
+        return [box]
 
 
 class Environment(SphinxDirective):

@@ -459,10 +459,14 @@ o, v_1, v_2 = sp.symbols("o v_1 v_2")
 f, g = sp.Matrix([v_1, o, 0]), sp.Matrix([v_2, 0, o])  # of o v_1, of o v_2
 weight = sp.Matrix([o, v_1, v_2])
 bracket = g.jacobian(weight) * f - f.jacobian(weight) * g
-bracket.T, sp.Matrix.hstack(f, g, bracket).rank()
+span = sp.Matrix.hstack(f, g, bracket)
+span
+
+# %%
+span.rank()
 
 # %% [markdown]
-# The bracket turns $v$ and leaves $o$ alone, a direction that neither field has. Yet the three together span $r = 2$ of the $P = 3$ directions: at most one
+# The last column, the bracket, turns $v$ and leaves $o$ alone, a direction that neither of the first two has. Yet the three together span $r = 2$ of the $P = 3$ directions: at most one
 # law, and $|v|^2 - o^2$ is one.
 #
 # For larger models brackets are nested until three more
@@ -476,7 +480,8 @@ bracket.T, sp.Matrix.hstack(f, g, bracket).rank()
 # %% tags=["hide-input"]
 counts = [(case, case.count()) for case in counting.listed()]
 least = min(found["gap"] for _, found in counts)
-print("at the cut, singular values drop by a factor of at least 1e6:", least > 1e6)
+ratio = claims.Below(1e-6).show([1 / least])
+print("largest singular value beyond the cut over the least before it:", ratio)
 Markdown(counting.table(counts))
 
 # %% [markdown]
@@ -636,7 +641,7 @@ seen["arrival"]
 # | name: fig-one-portrait
 # | caption: >-
 # |   The plane of both factors. Coloured: runs of the attention layer from random starts (dots), all four matrices
-# |   trained, blue above the separatrix, orange below. Dashed: their hyperbolas and the separatrix, as predicted.
+# |   trained, blue above the separatrix, green below. Dashed: their hyperbolas and the separatrix, as predicted.
 # |   Black: both branches of the minimum $ab = y$.
 # | alt: >-
 # |   Phase portrait in the plane of the value factor a and the output factor b: measured runs slide along dashed

@@ -179,7 +179,7 @@ class Below(Criterion):
 
     def show(self, measured):
         """A range, or a comparison: see :class:`Criterion`."""
-        rounding = self.edge < 1e-6 and all(one <= self.edge for one in measured)
+        rounding = 0 < self.edge < 1e-6 and all(one <= self.edge for one in measured)
         return f"< {self.edge:.0e}" if rounding else extent(measured)
 
 

@@ -1,5 +1,6 @@
 """Trials that every chapter has: a law kept, an identity proved, laws counted, an order observed, one step exactly."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -65,11 +66,11 @@ def law(experiment: Experiment, *names: str, **more) -> Trial:
 
 
 def conserved(experiment: Experiment, name: str, edge: float = 1e-12) -> Trial:
-    """A linear law moves by rounding errors only, at every step size.
+    """A linear law moves by rounding errors only, at every step size; a run that overflows has not kept it.
 
     experiment: of :func:`attnflow.checks.drift`; name: of the law in its record; edge: what rounding may do.
     """
-    return Trial(experiment, largest(name), Below(edge), kind="law")
+    return Trial(experiment, largest(name), Below(edge), undefined=math.inf, kind="law")
 
 
 def derived(
@@ -101,5 +102,8 @@ def order(experiment: Experiment, predict: float, within: float = 0.05) -> Trial
 
 
 def one_step(experiment: Experiment, *names: str) -> Trial:
-    """The one-step identity of descent is exact. experiment: of :func:`attnflow.checks.one_step`; names: of its pairs."""
-    return Trial(experiment, largest(*names), Below(1e-12), kind="one-step")
+    """The one-step identity of descent is exact; a run that overflows has not kept it.
+
+    experiment: of :func:`attnflow.checks.one_step`; names: of its pairs.
+    """
+    return Trial(experiment, largest(*names), Below(1e-12), undefined=math.inf, kind="one-step")

@@ -191,7 +191,7 @@ class Row:
         margin = "" if self.margin is None else f" (margin {show(self.margin)})"
         because = f". {self.because}" if self.because else ""
         return [
-            ("Predicted", self.forecast or "–"),
+            *([] if self.proved else [("Predicted", self.forecast or "–")]),
             ("Measured", self.found[0] + over),
             ("Criterion", f"{'a proof' if self.proved else self.criterion}: {self.verdict}{margin}"),
             ("Control", f"{self.control}: {self.found[1]}{beyond}, {self.control_verdict}{because}"),

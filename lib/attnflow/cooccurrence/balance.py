@@ -14,6 +14,7 @@ from attnflow import runs
 SAMPLES, LENGTH = sp.symbols("n L", positive=True)
 SECOND, FOURTH = sp.symbols("s_2 s_4", nonnegative=True)
 RANGE = (1, 2)  # where the paper's argument keeps the ratio
+LIMITS = ("s_2", "s_4", "rho")
 
 
 def ratio(first: object, second: object, third: object, fourth: object) -> object:
@@ -64,9 +65,12 @@ def edge() -> sp.Expr:
     return sp.numer(sp.together(limit(False)["slack"]))
 
 
-def lower_end() -> sp.Expr:
-    r"""The n, an expression in L, at which the limit of $\rho$ is the lower end of its range; class 4 is active there."""
-    return sp.factor(*sp.solve(sp.Eq(limit(True)["rho"], RANGE[0]), SAMPLES))
+def lower_end(active: bool = True) -> sp.Expr:
+    r"""The n, an expression in L, at which the limit of $\rho$ is the lower end of its range.
+
+    active: whether class 4 is a support vector, as it is there.
+    """
+    return sp.factor(*sp.solve(sp.Eq(limit(active)["rho"], RANGE[0]), SAMPLES))
 
 
 def lengths_at(zero: sp.Expr, samples: np.ndarray) -> np.ndarray:
@@ -79,21 +83,28 @@ def lengths_at(zero: sp.Expr, samples: np.ndarray) -> np.ndarray:
     return np.max([root(samples) for root in roots], axis=0)
 
 
-def predicted(samples: float = np.inf, length: int = 5, active: bool | None = None) -> tuple:
-    r"""The limits of $s_2/s_1$, $s_4/s_1$ and $\rho$ for n ``samples`` of ``length`` L with equal fractions: three floats.
+def exact(samples: float = np.inf, length: int = 5, active: bool | None = None) -> tuple:
+    r"""The limits of $s_2/s_1$, $s_4/s_1$ and $\rho$ for n ``samples`` of ``length`` L with equal fractions: three rationals.
 
-    active: whether class 4 is a support vector; where it is not given, the edge polynomial says.
+    active: whether class 4 is a support vector; where it is not given, the edge polynomial says. Raises WrongUse on fewer than
+    six samples.
+    """
+    runs.integer("length", length, least=3)
+    if samples == np.inf:
+        return tuple(sp.limit(limit(False)[name].subs(LENGTH, length), SAMPLES, sp.oo) for name in LIMITS)
+    runs.check("samples", samples, "a number of at least 6", samples >= 6)
+    at = {SAMPLES: sp.Rational(samples), LENGTH: length}
+    chosen = limit(bool(edge().subs(at) < 0) if active is None else active)
+    return tuple(chosen[name].subs(at) for name in LIMITS)
+
+
+def predicted(samples: float = np.inf, length: int = 5, active: bool | None = None) -> tuple:
+    r"""The same as three floats. samples, length, active: of :func:`exact`.
 
     >>> predicted()[2], round(predicted(60, 5)[2], 4), round(predicted(24, 5)[2], 4)
     (1.5, 1.2687, 1.0714)
     """
-    runs.integer("length", length, least=3)
-    if samples == np.inf:
-        return tuple(float(sp.limit(limit(False)[name], SAMPLES, sp.oo)) for name in ("s_2", "s_4", "rho"))
-    runs.check("samples", samples, "a number of at least 6", samples >= 6)
-    at = {SAMPLES: sp.Rational(samples), LENGTH: length}
-    chosen = limit(bool(edge().subs(at) < 0) if active is None else active)
-    return tuple(float(chosen[name].subs(at)) for name in ("s_2", "s_4", "rho"))
+    return tuple(map(float, exact(samples, length, active)))
 
 
 def ratio_flow() -> tuple:
@@ -109,14 +120,18 @@ def ratio_flow() -> tuple:
     return sp.collect(sp.expand(upper - rho * lower), rho), rho, steep
 
 
-def fixed_ratio(shares: tuple = (7, 5, 0)) -> sp.Expr:
-    r"""The positive zero of the quadratic where $S_1:S_2:S_4$ are the ``shares``; late in training $S_c = s_c$.
+def fixed_ratio(samples: float = np.inf, length: int = 5) -> tuple:
+    r"""The positive zero of the quadratic where $S_1:S_2:S_4$ are the sums of the dual, and the ratio of that dual.
+
+    Late in training $S_c = s_c$. samples, length: n and L of the dual; the quadratic is that of $n = \infty$. Returns two numbers
+    of sympy.
 
     >>> fixed_ratio()
-    3/2
+    (3/2, 3/2)
     """
     expression, rho, steep = ratio_flow()
-    return max(sp.solve(expression.subs(dict(zip(steep, shares, strict=True))), rho))
+    second, fourth, dual = exact(samples, length)
+    return max(sp.solve(expression.subs(dict(zip(steep, (1, second, fourth), strict=True))), rho)), dual
 
 
 def range_holds(bounded: bool = True) -> bool:

@@ -1,19 +1,25 @@
-r"""The reduced flow: uniform attention and a readout that does not move, followed by scipy on the clock
+r"""The reduced flow: uniform attention, and a readout that does not move or follows its law, by scipy on the clock
 $\tau = |\omega(0)|^2\,t$.
 
 The unknowns are the token scores $\gamma_1, \gamma_2, \gamma_3$ of the first three words and $\gamma_{4..7}$ of the random
 words of each class, which share one value by symmetry where all random words are distinct:
 $\gamma_1' = f_1g_1 - f_2g_2$, $\gamma_2' = f_1g_1 - f_3g_3$, $\gamma_3' = f_1g_1 - f_2g_2 - f_3g_3 - f_4g_4$ and
-$y\,g_c/n$ for a random word of class c. $n = \infty$ leaves the random words at zero. Derived in chapter 2.
+$y\,g_c/n$ for a random word of class c: the pull $z$. $n = \infty$ leaves the random words at zero. Derived in chapter 2.
+
+From small $W_V$ the readout moves along itself and $W_V = \gamma\,\omega^\top/|\omega|^2$, so the balance of values and outputs
+says how far: $R = |\omega|^2/|\omega(0)|^2$ obeys $R^2 - R = a\,|\gamma|^2$ with $a = o/|\omega(0)|^4$, and
+$\gamma' = Rz + \frac aR\gamma\,(\gamma^\top z)$. At $a = 0$ it stays.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy.integrate import cumulative_trapezoid, solve_ivp
 
-from attnflow import runs
+from attnflow import curves, runs
 from attnflow.cooccurrence import balance
+from attnflow.cooccurrence.setting import watched
 from attnflow.cooccurrence.task import EQUAL, LABELS, TARGETS, Task
 
 HELD = np.array(
@@ -24,16 +30,22 @@ SIGNS = np.array(LABELS["both"], dtype=float)
 
 @dataclass(frozen=True)
 class Reduced:
-    """The settings of the reduced flow: samples n (``np.inf`` is allowed), length L, fractions of the classes."""
+    """Settings of the reduced flow: samples n (``np.inf`` is allowed), length L, fractions of the classes, growth a.
+
+    Raises WrongUse on wrong input.
+    """
 
     samples: float = np.inf
     length: int = 5
     fractions: tuple = EQUAL
+    growth: float = 0.0
 
     def __post_init__(self):
         if self.samples != np.inf:
             Task(self.samples, self.length, self.fractions)
         runs.integer("length", self.length, least=3)
+        runs.number("growth", self.growth, least=0)
+        runs.check("growth", self.growth, "0 where n is infinite", not self.growth or self.samples != np.inf)
 
     @property
     def free(self) -> np.ndarray:
@@ -44,16 +56,26 @@ class Reduced:
         r"""$y_c F_c$ of each class: ``scores`` (7, ...) -> (4, ...)."""
         return (SIGNS * ((HELD @ scores[:3]).T + self.free * scores[3:].T)).T
 
+    def readout(self, scores: np.ndarray) -> np.ndarray:
+        r"""$R = |\omega|^2/|\omega(0)|^2$ by the balance law: ``scores`` (7, ...) -> (...)."""
+        count = np.concatenate([np.ones(3), self.free * self.fractions * self.samples]) if self.growth else np.zeros(7)
+        return (1 + np.sqrt(1 + 4 * self.growth * (count @ np.square(scores)))) / 2
+
     def velocity(self, tau: float, scores: np.ndarray) -> np.ndarray:
         """Time derivative of the ``scores`` on the clock ``tau``, which does not enter: (7,) -> (7,)."""
-        force = SIGNS / (1 + np.exp(np.clip(self.margins(scores), -700, 700)))
-        return np.concatenate([HELD.T @ (np.array(self.fractions) * force), force / self.samples])
+        margins = self.margins(scores)
+        force = SIGNS / (1 + np.exp(np.clip(margins, -700, 700)))
+        pull = np.concatenate([HELD.T @ (np.array(self.fractions) * force), force / self.samples])
+        if not self.growth:
+            return pull
+        size = self.readout(scores)
+        return size * pull + self.growth / size * scores * (self.fractions @ (SIGNS * force * margins))
 
     def solve(self, taus: np.ndarray) -> dict:
         r"""Follow the flow from zero. taus: (K,), increasing from at least 0. Returns a dict of arrays with K first.
 
         ``tau`` (K,), ``gamma`` (K, 7), ``margins``, ``class_loss``, ``sums`` $s_c/n$ and ``shares`` $s_c/s_1$ (K, 4), ``loss``,
-        ``rho`` (K,). Raises RuntimeError when scipy gives up.
+        ``rho`` and ``readout`` R (K,). Raises RuntimeError when scipy gives up.
         """
         found = self._follow(taus[-1], method="LSODA", t_eval=taus, rtol=1e-10, atol=1e-12)
         return self._describe(found.t, found.y)
@@ -92,6 +114,7 @@ class Reduced:
         class_loss, sums = np.logaddexp(0, -margins), shares / (1 + np.exp(margins))
         with np.errstate(divide="ignore", invalid="ignore"):
             found = {"rho": balance.ratio(*sums.T), "class_loss": class_loss, "loss": class_loss @ shares}
+        found["readout"] = self.readout(scores)
         return found | {"tau": taus, "gamma": scores.T, "margins": margins, "sums": sums, "shares": sums / sums[:, :1]}
 
 
@@ -107,3 +130,27 @@ def attention_drive(solution: dict, flow: Reduced, width: int, inner: float, rea
     pull = np.einsum("kc,cq,cw,kcw->kqw", force, HELD, HELD, scores[:, None, :3] - mean[:, :, None])
     rate = pull * 2 * inner**2 * np.sqrt(width) / (flow.length * readout)
     return cumulative_trapezoid(rate, solution["tau"], axis=0, initial=0)
+
+
+def follow(run: dict) -> dict:
+    r"""What the reduced flow of equal classes, its readout following the law, says of every seed of a ``run`` at its records.
+
+    Returns what readings of a run take: ``tau``, ``loss``, ``rho`` (K, S); ``gamma`` of words 0, 1, 2 (K, S, 3); ``margins``,
+    ``shares`` and ``watched``, the change of the four scores to first order (K, S, 4); ``tau_1`` (S,); ``task``; and
+    ``readout`` R, $|\omega|^2$ over that at the start (K, S).
+    """
+    asked, taus = run["task"], run["tau"]
+    told = {"loss": (), "rho": (), "readout": (), "gamma": (3,), "margins": (4,), "shares": (4,), "watched": (4,)}
+    found = {
+        name: torch.full((*taus.shape, *more), torch.nan, dtype=runs.DTYPE, device="cpu") for name, more in told.items()
+    }
+    for seed, readout in enumerate(run["readout"][0].tolist()):
+        seen = ~taus[:, seed].isnan()
+        flow = Reduced(asked.samples, asked.length, growth=run["neurons"] / readout**2)
+        solved = flow.solve(taus[seen, seed].numpy())
+        solved["watched"] = watched(attention_drive(solved, flow, run["width"], run["inner"], readout))
+        solved["gamma"] = solved["gamma"][:, :3]
+        for name, values in found.items():
+            values[seen, seed] = torch.from_numpy(solved[name])
+    boundary = curves.last_crossing(taus, found["margins"].amin(dim=-1))
+    return found | {"tau": taus, "tau_1": boundary, "task": asked}

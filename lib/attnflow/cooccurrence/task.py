@@ -20,17 +20,15 @@ EQUAL = (1 / 2, 1 / 6, 1 / 6, 1 / 6)
 class Task:
     """Shape and options of the data.
 
-    samples: n; length: L; fractions: shares of the four classes, met exactly; words: size d of the vocabulary, None for
-    the least that ``distinct`` needs; distinct: every random word occurs once in the whole data set, else they are drawn
-    with repetition; common: one word is in every sample; label: ``both`` (co-occurrence) or ``first`` (presence of word 0).
-    Raises WrongUse on wrong input.
+    samples: n; length: L; fractions: shares of the four classes, met exactly; words: size d of a vocabulary whose random words
+    are drawn with repetition, None where every random word occurs once in the whole data set; common: one word is in every
+    sample; label: ``both`` (co-occurrence) or ``first`` (presence of word 0). Raises WrongUse on wrong input.
     """
 
     samples: int = 60
     length: int = 5
     fractions: tuple = EQUAL
     words: int | None = None
-    distinct: bool = True
     common: bool = True
     label: str = "both"
 
@@ -43,9 +41,8 @@ class Task:
         whole = all(abs(share * self.samples - round(share * self.samples)) < 1e-6 for share in shares)
         allowed = f"{'divisible by 6, so that' if shares == EQUAL else 'such that'} all classes hold a whole number of samples"
         runs.check("samples", self.samples, allowed, whole)
-        runs.check("words", self.words, "given where words repeat", self.distinct or self.words is not None)
         if self.words is not None:
-            runs.integer("words", self.words, least=3 + (self.slots if self.distinct else 1))
+            runs.integer("words", self.words, least=4)
 
     @property
     def counts(self) -> tuple:
@@ -92,7 +89,7 @@ def fresh(generators: list, task: Task, samples: int = 600) -> tuple[torch.Tenso
 
     generators: one a run; samples: how many. Returns tokens and labels as ``draw``.
     """
-    return draw(generators, replace(task, samples=samples, words=task.size, distinct=False))
+    return draw(generators, replace(task, samples=samples, words=task.size))
 
 
 def counts(tokens: torch.Tensor, words: int) -> torch.Tensor:
@@ -104,7 +101,7 @@ def counts(tokens: torch.Tensor, words: int) -> torch.Tensor:
 def _tokens(generator, task):
     """One data set: random words for every free place, put beside the words of the class, and shuffled: (n, L)."""
     options, blocks, known = {"generator": generator, "device": "cpu"}, [], task.size - 3
-    words = torch.randperm(known, **options) if task.distinct else torch.randint(known, (task.slots,), **options)
+    words = torch.randperm(known, **options) if task.words is None else torch.randint(known, (task.slots,), **options)
     for count, held, free in zip(task.counts, TARGETS, task.random_words, strict=True):
         fixed = torch.tensor([*held, 2] if task.common else held, dtype=torch.long, device="cpu").expand(count, -1)
         blocks.append(torch.cat([fixed, 3 + words[: count * free].reshape(count, free)], dim=1))

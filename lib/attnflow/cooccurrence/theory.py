@@ -68,17 +68,18 @@ def agreement(
     return symbolic.agree(expressions, symbols, loss, draw, intermediate, points, seed)
 
 
-def proved(d: int = 3, k: int = 2, signs: tuple = (1, -1, 1)) -> dict:
+def proved(d: int = 3, k: int = 2, signs: tuple = (1, -1, 1), normalised: bool = True) -> dict:
     r"""Which of the chapter's four laws sympy proves, and that the sum of the query rows is none: name -> bool.
 
     Along the flow of all four matrices for any data and any loss of F: z (d,) and $G_\Phi$ (d, d) are free symbols, and every
-    row of $G_\Phi$ sums to zero, because those of the attention matrix sum to one whatever the logits are. d words, width k,
-    one neuron for each of the ``signs``.
+    row of $G_\Phi$ sums to zero, because those of the attention matrix sum to one whatever the logits are; without ``normalised``
+    no row sum divides them, and $G_\Phi$ is free. d words, width k, one neuron for each of the ``signs``.
     """
     query, key, value = (symbolic.matrix(name, d, k) for name in ("W_Q", "W_K", "W_V"))
     out, column = symbolic.matrix("W_O", k, len(signs)), sp.ImmutableMatrix(signs)
     pull, free = symbolic.matrix("z", d, 1), symbolic.matrix("G", d, d)
-    drive = sp.Matrix(d, d, lambda i, j: free[i, j] if j < d - 1 else -sum(free[i, : d - 1]))
+    closed = sp.Matrix(d, d, lambda i, j: free[i, j] if j < d - 1 else -sum(free[i, : d - 1]))
+    drive = closed if normalised else sp.Matrix(free)
     velocity = {
         query: -drive * key,
         key: -drive.T * query,

@@ -4,18 +4,25 @@ $\Psi$ (n, k) are the features, $\alpha$ their n-th singular value at the start,
 $\chi = \tau_1\sqrt n\,C$, and $B_A = \|W_A^0\| + c_A$ the largest operator norm that $W_A$ may reach, with radius $c_A$.
 """
 
+import math
+
 import sympy as sp
 import torch
 
-from attnflow import runs
-from attnflow.encoder import model
+from attnflow import curves, runs
+from attnflow.encoder import kernel, model
 
 BLOCKS = ("W_O", "W_V", "W_Q", "W_K")
 
 
 def norms(state):
     """Operator norms of the four matrices of a ``state``: name -> (S,)."""
-    return {name: torch.linalg.matrix_norm(state[name], ord=2) for name in BLOCKS}
+    # The eigenvalues of the smaller Gram matrix: wide matrices make the singular values dear.
+    sides = ((state[name], state[name].mT) for name in BLOCKS)
+    grams = (one @ other if one.shape[1] <= one.shape[2] else other @ one for one, other in sides)
+    return {
+        name: torch.linalg.eigvalsh(gram)[:, -1].clamp_min(0).sqrt() for name, gram in zip(BLOCKS, grams, strict=True)
+    }
 
 
 def smallest_singular(features):
@@ -52,18 +59,42 @@ def conditions(state, inputs, labels, net, radius=1.0):
     $c_A = \mathrm{radius}\cdot\|W_A^0\|$. state: the start of a ``net``; inputs: (S, n, L, d); labels: (S, n). Returns
     ``A_O``, ``A_V``, ``A_Q``, ``A_K`` and ``B``, each (S,). Raises WrongUse unless radius > 0.
     """
-    runs.number("radius", radius, above=0)
-    start = norms(state)
-    bars = {name: (1 + radius) * value for name, value in start.items()}
-    chi, largest = scales(inputs, net)
     alpha = smallest_singular(model.features(state, inputs, net))
     size = (2 * model.loss(state, inputs, labels, net)).sqrt()
+    return ratios(norms(state), alpha, size, scales(inputs, net), net, radius)
+
+
+def ratios(start, alpha, size, scale, net, radius=1.0):
+    r"""The :func:`conditions` from the numbers that they ask for: name -> (S,).
+
+    start: norms of the matrices of a ``net``, name -> (S,); alpha: $\alpha$; size: $\sqrt{2\mathcal L_0}$; scale: $\chi$ and
+    C, as :func:`scales` returns them; radius: as there. Raises WrongUse unless radius > 0.
+    """
+    runs.number("radius", radius, above=0)
+    bars, (chi, largest) = {name: (1 + radius) * value for name, value in start.items()}, scale
     found = {
         "A_" + name[2:]: alpha.square() * radius * start[name] / (4 * size * factor)
         for name, factor in block_bounds(bars, chi, largest, net).items()
     }
     drift = 1 + (net.tau_0 * largest**2 * bars["W_V"]).square() * (bars["W_Q"].square() + bars["W_K"].square())
     return found | {"B": alpha**3 / (8 * size * chi.square() * bars["W_O"] * drift)}
+
+
+def of_wide(weights, inputs, net):
+    r"""The conditions where sums over neurons are their means, at LeCun initialisation and with labels $N(0, 1)$: name -> (S,).
+
+    Given the attention, $\Psi\Psi^\top = k\Phi$ with $\Phi$ of :func:`attnflow.encoder.kernel.lecun_given`, so that
+    $\alpha^2 = k\mu_{\min}(\Phi)$; the mean of $2\mathcal L_0$ is $\mathrm{tr}\,\Phi + n$; a Gaussian (d, k) matrix of variance
+    1/d has the norm $1 + \sqrt{k/d}$. weights: (S, n, L, L); inputs: (S, n, L, d), of a ``net`` of any width. Raises WrongUse
+    for another initialisation.
+    """
+    runs.choice("init", net.init, ("lecun",))
+    features = kernel.lecun_given(weights, inputs, net.d)
+    alpha = (float(net.width) * torch.linalg.eigvalsh(features)[:, 0].clamp_min(0)).sqrt()
+    size = (features.diagonal(dim1=1, dim2=2).sum(dim=1) + inputs.shape[1]).sqrt()
+    one = torch.ones_like(alpha)
+    start = dict.fromkeys(BLOCKS, one * (1 + (net.width / net.d) ** 0.5)) | {"W_O": one}
+    return ratios(start, alpha, size, scales(inputs, net), net)
 
 
 def along(state, start, inputs, labels, net, largest_singular=False):
@@ -118,16 +149,25 @@ def width_exponents(init, scaling):
     return {name: power for name, (power, _) in exponents(init, scaling).items()}
 
 
-def first_width(found, init, scaling):
-    r"""Width from which all conditions hold, if each goes on from its last value with its counted power of the width: (S,).
+def finite_exponents(init, scaling, widths, d):
+    r"""The exponents between finite ``widths``, where operator norms of (d, k) matrices grow as $\sqrt k + \sqrt d$: name -> a.
 
-    A condition that is r at width k reaches 1 at $k\,r^{-1/a}$ for its exponent a; infinite where a does not exceed 0.
-    found: ratios over ``widths``, name -> (W, S), as :func:`conditions` has them; init, scaling: as for :func:`exponents`.
+    To the exponent of the width comes that of $1 + \sqrt{d/k}$ as often as such a norm occurs in a condition, for (B) where the
+    attention rules its bracket. init, scaling: as for :func:`exponents`; d: size of a token.
     """
-    last, powers = found["widths"][-1], width_exponents(init, scaling)
-    if min(powers.values()) <= 0:
-        return torch.full_like(found["B"][-1], torch.inf)
-    return torch.stack([last * found[name][-1] ** (-1 / float(power)) for name, power in powers.items()]).amax(dim=0)
+    norm = float(curves.log_slope(widths, torch.tensor([[1 + (d / width) ** 0.5] for width in widths])))
+    powers = {"A_O": -1, "A_V": 1, "A_Q": -1, "B": -4}
+    return {name: float(power) + powers[name] * norm for name, power in width_exponents(init, scaling).items()}
+
+
+def crowding(samples, d):
+    r"""The exponent m in $\mu_{\min}(\Phi) \sim n^{-m}$ over some ``samples`` in many dimensions d, uniform attention.
+
+    For nearly orthogonal means of one length $\kappa_1$ is $(1/2 - 1/2\pi - 1/4)$ on the diagonal, a matrix of equal
+    entries, and 1/4 of the cosines, whose least eigenvalue is $(1 - \sqrt{n/d})^2$ (Marchenko and Pastur).
+    """
+    least = [0.25 - 1 / (2 * math.pi) + 0.25 * (1 - (count / d) ** 0.5) ** 2 for count in samples]
+    return -float(curves.log_slope(samples, torch.tensor(least)[:, None]))
 
 
 def required(init, scaling, radius=0):

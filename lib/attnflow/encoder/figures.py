@@ -205,24 +205,20 @@ def entropy_figure(record):
     return widths_figure(record["widths"], rows, r"entropy deficit $1 - H/\log L$")
 
 
-def kernel_figure(claim, half, one):
-    r"""Distance of the kernel to its closed forms over the width, with dashed slopes.
+def kernel_figure(half, one, given):
+    r"""Distance of the kernel to its closed forms over the width, with the dashed sampling error of k neurons.
 
-    claim: name -> Claim; half, one: records at $\tau_0 = k^{-1/2}$ and $k^{-1}$.
+    half, one: records at $\tau_0 = k^{-1/2}$ and $k^{-1}$; given: the record of the distance given the attention, at
+    $\tau_0 = k^{-1/2}$.
     """
-    figure, panels = plot.figure(2, sharey=True, ylabel="relative distance")
-    for axes, (name, title, law, record) in zip(
-        panels,
-        (
-            ("error", "closed form of uniform attention", "limit-kernel", one),
-            ("conditional", "closed form given the attention", "conditional-kernel", half),
-        ),
-        strict=True,
-    ):
-        line = plot.power_law(record["widths"], record[name][-1].median(), plot.predicted(claim[law]))
-        rows = [(half[name], *SCALING[0.5]), (one[name], *SCALING[1.0], *line, r"slope $-1/2$")]
-        look = {"look": MARKED, "legend": SMALL, "title": title, "xlabel": WIDTH}
-        plot.loglog(axes, record["widths"], rows, **look)
+    figure, (first, second) = plot.figure(2, sharey=True, ylabel="relative distance")
+    look = {"look": MARKED, "legend": SMALL, "xlabel": WIDTH}
+    known, apart = one["sampled"].mean(dim=1).sqrt(), given["spread"].mean(dim=1).sqrt()
+    rows = [(half["error"].sqrt(), *SCALING[0.5])]
+    rows += [(one["error"].sqrt(), *SCALING[1.0], one["widths"], known, "sampling error")]
+    plot.loglog(first, one["widths"], rows, title="closed form of uniform attention", **look)
+    rows = [(given["conditional"].sqrt(), *SCALING[0.5], given["widths"], apart, "sampling error")]
+    plot.loglog(second, given["widths"], rows, title="closed form given the attention", **look)
     return figure
 
 

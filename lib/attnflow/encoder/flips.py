@@ -154,16 +154,14 @@ CLAIMS = (
         r"NTK, $\tau_0 = k^{-1}$, until the loss is at $10^{-3}$: the share of masks that flip has the exponent by which $W_V$ "
         r"moves, $-1/2$.",
         Trial(flips_run, flipped_power, Near(abs=0.2), predict=lambda _: float(theory.movement("ntk", 1.0)["W_V"])),
-        Control("LeCun, where $W_V$ moves less", experiment=flips_run.but(init="lecun", copies=1)),
+        Control("LeCun, where $W_V$ moves less", {"init": "lecun"}),
     ),
     claim(
         "flips-pull",
         "Flips do not average out",
         r"More masks go off than on. What this takes from the trace of the kernel at $k = 512$, over what the start says.",
         Trial(pull_run, pull_ratio, Near(rel=0.45), predict=1.0),
-        Control(
-            r"$\tau_0 = k^{-1/4}$, saturated attention", experiment=pull_run.but(scaling=0.25, copies=8), quota=(9, 10)
-        ),
+        Control(r"$\tau_0 = k^{-1/4}$, saturated attention", {"scaling": 0.25}, quota=(9, 10)),
     ),
     claim(
         "flips-growth",
@@ -176,7 +174,7 @@ CLAIMS = (
             Near(abs=0.3),
             predict=lambda _: float(theory.movement("ntk", 1.0)["growth"]),
         ),
-        Control(r"$\tau_0 = k^{-1/2}$", experiment=flips_run.but(scaling=0.5)),
+        Control(r"$\tau_0 = k^{-1/2}$", {"scaling": 0.5}),
     ),
 )
 SWEEPS = (

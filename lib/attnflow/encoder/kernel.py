@@ -1,5 +1,7 @@
 r"""The neural tangent kernel of the encoder: exact in Gram form, and its limits in closed form."""
 
+import math
+
 import torch
 
 from attnflow import ntk
@@ -25,9 +27,13 @@ def blocks(state, inputs, net):
     return kernels | {"W_Q W_K": ntk.factors(forces, state["W_Q"], state["W_K"])}
 
 
-def empirical(state, inputs, net):
-    """The whole kernel of a ``net`` at a ``state``, the sum of its blocks. inputs: (S, n, L, d). Returns (S, n, n)."""
-    return sum(blocks(state, inputs, net).values())
+def empirical(state, inputs, net, rates=None):
+    r"""The whole kernel of a ``net`` at a ``state``, the sum of its blocks. Returns (S, n, n).
+
+    inputs: (S, n, L, d); rates: name -> $\eta_A$, by which the block of a matrix is multiplied; $W_K$ has the rate of $W_Q$.
+    """
+    known = blocks(state, inputs, net)
+    return sum((rates or {}).get(name.split()[0], 1.0) * block for name, block in known.items())
 
 
 def largest(kernels):
@@ -51,15 +57,58 @@ def neurons(tokens):
     return first + zeroth * (tokens @ tokens.mT)
 
 
-def given_attention(weights, inputs):
+def neuron_squares(tokens):
+    r"""Mean square of the kernel of one neuron, $(a a' + o^2\,1\,1'\langle x, x'\rangle)^2$, over its weights: (S, a, a).
+
+    It is $\kappa_2 + 2\kappa_1\langle x, x'\rangle + 3\kappa_0\langle x, x'\rangle^2$ with $a = \mathrm{relu}(v\cdot x)$ and
+    $o \sim N(0, 1)$, where $\kappa_2 = E[a^2a'^2]$ is $|x|^2|x'|^2/2\pi$ times
+    $3\sin\vartheta\cos\vartheta + (\pi - \vartheta)(1 + 2\cos^2\vartheta)$ (Cho and Saul 2009, without their factor 2).
+    tokens: (S, a, d).
+    """
+    zeroth, first = ntk.arc_cosine(tokens, tokens)
+    gram, squares = tokens @ tokens.mT, tokens.square().sum(dim=-1)
+    lengths = squares[:, :, None] * squares[:, None]
+    sine = (lengths - gram.square()).clamp_min(0).sqrt()
+    second = zeroth * (lengths + 2 * gram.square()) + 3 * sine * gram / (2 * math.pi)
+    return second + 2 * first * gram + 3 * zeroth * gram.square()
+
+
+def given_attention(weights, inputs, of=neurons):
     r"""Limit of the $W_O$ and $W_V$ blocks at NTK initialisation when the attention is given.
 
     $L^{-2}\sum_{ij}[\kappa_1 + \kappa_0\langle\cdot,\cdot\rangle](\tilde x_i, \tilde x'_j)$. weights: (S, n, L, L),
-    inputs: (S, n, L, d). Returns (S, n, n).
+    inputs: (S, n, L, d); of: the kernel of mixed tokens (S, a, d), in brackets. Returns (S, n, n).
     """
     samples, length = inputs.shape[1:3]
-    pairs = neurons(model.mix(weights, inputs).flatten(1, 2)).reshape(-1, samples, length, samples, length)
+    pairs = of(model.mix(weights, inputs).flatten(1, 2)).reshape(-1, samples, length, samples, length)
     return pairs.mean(dim=(2, 4))
+
+
+def squares_of_neurons(state, inputs, net):
+    r"""Mean over the neurons of a ``net`` of the squared size of their kernels, k times their parts of the blocks of W_O, W_V.
+
+    With $p_j$ (n) the mean activations of neuron j and $U_j$ (n, d) the mean mixed tokens on which it is active, the kernel
+    $p_jp_j^\top + o_j^2U_jU_j^\top$ has the squared size $|p_j|^4 + 2o_j^2|U_j^\top p_j|^2 + o_j^4|U_jU_j^\top|^2$. state: at
+    NTK initialisation; inputs: (S, n, L, d). Returns (S,).
+    """
+    length = inputs.shape[2]
+    _, mixed, _, entering = model.inside(state, inputs, net)
+    active, tokens = (each.unflatten(1, (-1, length)) for each in (entering.relu(), mixed))
+    mean, out = active.mean(dim=2), state["W_O"][:, None, :, 0].square()
+    moved = tokens.mT @ active.sign_() / length  # (S, n, d, k)
+    along = (mean[:, :, None] * moved).sum(dim=1).square().sum(dim=1)
+    # One sample after the other: the pairs of all would not fit a cache.
+    whole = sum((moved * one[:, None]).sum(dim=2).square().sum(dim=1) for one in moved.unbind(dim=1))
+    squares = mean.square().sum(dim=1).square() + 2 * out[:, 0] * along + out[:, 0].square() * whole
+    return squares.mean(dim=1)
+
+
+def lecun_given(weights, inputs, d):
+    r"""Limit of $K/k$ at LeCun initialisation when the attention is given: $L^{-2}\sum_{ij}\kappa_1(\tilde x_i, \tilde x'_j)/d$.
+
+    weights: (S, n, L, L); inputs: (S, n, L, any), tokens in any coordinates of their span; d: their size. Returns (S, n, n).
+    """
+    return given_attention(weights, inputs, lambda tokens: ntk.arc_cosine(tokens, tokens)[1]) / d
 
 
 def limit(inputs):

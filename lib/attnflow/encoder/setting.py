@@ -4,7 +4,7 @@ from functools import partial
 
 import torch
 
-from attnflow import checks, claims, flow, runs
+from attnflow import checks, claims, flow, ntk, runs
 from attnflow.encoder import bounds, kernel, model, task
 
 claim = claims.chapter_of("encoder", cite=("wu2023encoder",))
@@ -31,6 +31,11 @@ def problem(seeds, device, rates=None, **settings):
     """
     net, inputs, labels, start = drawn(seeds, device, **settings)
     return flow.at_rates(model.field(inputs, labels, net), rates or {}), start
+
+
+def lecun_rates(net):
+    r"""The learning rates with which NTK initialisation trains as LeCun does: k for $W_O$ and d for the others, of a ``net``."""
+    return dict.fromkeys(bounds.BLOCKS, float(net.d)) | {"W_O": float(net.width)}
 
 
 def geometric(values):
@@ -63,29 +68,30 @@ def descent(field, start, step, steps, share=0.0):
     return flow.integrate(field, start, step=step, times=times, stop_loss=share * field(start)[0], max_steps=steps)
 
 
-def trained(seeds, device, steps=400, unit=1.0, every=1, watch=None, **settings):
+def trained(seeds, device, steps=400, unit=1.0, every=1, watch=None, rates=None, **settings):
     r"""Descent with a step of ``unit`` over $\mu_{\max}(K_0)$: the losses, and what theory needs to predict them.
 
     seeds, device, settings: as for :func:`drawn`; watch: (state, start, inputs, labels, net) -> name -> (S,), seen at the
-    start and after ``every`` so many of the ``steps``. Returns ``loss`` and what was seen (K, S) over ``steps`` (K,), ``step``,
-    ``alpha``, the ``final`` loss and ``diverged`` (S,), ``start`` and ``end`` kernels (S, n, n), and ``residual`` (S, n).
+    start and after ``every`` so many of the ``steps``; rates: as for :func:`problem`. Returns ``loss`` and what was seen (K, S)
+    over ``steps`` (K,), ``step``, ``alpha``, the ``final`` loss and ``diverged`` (S,), ``start`` and ``end`` kernels and
+    ``output``, the block of $W_O$ at the start (S, n, n), and ``residual`` (S, n).
     """
     net, inputs, labels, start = drawn(seeds, device, **settings)
-    first = kernel.empirical(start, inputs, net)
+    first, features = kernel.empirical(start, inputs, net, rates), model.features(start, inputs, net)
     step, grid = unit / kernel.largest(first), torch.arange(0, steps + 1, every, dtype=runs.DTYPE, device=device)
     observe = watch and partial(watch, start=start, inputs=inputs, labels=labels, net=net)
-    record = flow.integrate(
-        model.field(inputs, labels, net), start, step=step, times=grid[:, None] * step, observe=observe
-    )
+    field = flow.at_rates(model.field(inputs, labels, net), rates or {})
+    record = flow.integrate(field, start, step=step, times=grid[:, None] * step, observe=observe)
     return record.values | {
         "loss": record.loss,
         "steps": grid[: len(record.loss)],
         "step": step,
-        "alpha": bounds.smallest_singular(model.features(start, inputs, net)),
+        "alpha": bounds.smallest_singular(features),
+        "output": ntk.features(features),
         "final": record.end_loss,
         "diverged": record.diverged,
         "start": first,
-        "end": kernel.empirical(record.state, inputs, net),
+        "end": kernel.empirical(record.state, inputs, net, rates),
         "residual": model.forward(start, inputs, net) - labels,
     }
 

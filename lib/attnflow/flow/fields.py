@@ -63,16 +63,19 @@ def decayed(field: Field, rate: float | dict[str, float]) -> Field:
     return with_decay
 
 
-def at_rates(field: Field, rates: dict[str, float]) -> Field:
+def at_rates(field: Field, rates: dict[str, float | torch.Tensor]) -> Field:
     r"""The same ``field`` with a learning rate of its own for each tensor: $\eta_A\,\partial\mathcal L/\partial A$.
 
-    rates: name -> $\eta_A$; a tensor that it does not name keeps rate 1, and rate 0 freezes it. Returns a field, which
-    raises WrongUse where a name is not one of the state.
+    rates: name -> $\eta_A$, a number or a tensor that broadcasts against the parameter, such as (d, 1) for one rate a row; a
+    parameter that it does not name keeps rate 1, and rate 0 freezes it. Returns a field, which raises WrongUse where a name is
+    not one of the state.
     """
 
     def scaled(state):
         loss, gradient = field(state)
         runs.names("rates", tuple(rates), tuple(gradient))
-        return loss, {name: rates.get(name, 1.0) * slope for name, slope in gradient.items()}
+        own = {name: rates.get(name, 1.0) for name in gradient}
+        own = {name: rate.to(gradient[name]) if isinstance(rate, torch.Tensor) else rate for name, rate in own.items()}
+        return loss, {name: own[name] * slope for name, slope in gradient.items()}
 
     return scaled

@@ -10,8 +10,8 @@ from attnflow.foundations import theory
 
 NAMES = {
     "query-key": ("blue", r"$D_{QK}$"),
-    "value-output": ("orange", r"$D_{VO}$"),
-    "neuron": ("green", r"$\delta_j$, ReLU"),
+    "value-output": ("green", r"$D_{VO}$"),
+    "neuron": ("purple", r"$\delta_j$, ReLU"),
 }
 FAINT = {"color": "#999999", "ls": (0, (4, 2)), "lw": 0.8}
 BESIDE = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
@@ -43,10 +43,10 @@ def layer_picture():
             ("$X$\ntokens", 0.9, 2.0, "black"),
             ("$W_Q$", 3.0, 3.3, "blue"),
             ("$W_K$", 3.0, 2.2, "blue"),
-            ("$W_V$", 3.0, 0.7, "orange"),
+            ("$W_V$", 3.0, 0.7, "green"),
             ("$S$\nsoftmax", 5.2, 2.75, "black"),
             ("$S X W_V$", 6.6, 0.7, "black"),
-            ("$W_O$", 8.1, 0.7, "orange"),
+            ("$W_O$", 8.1, 0.7, "green"),
             ("$F$\noutput", 9.4, 0.7, "black"),
         ],
         links=[(0, 1), (0, 2), (0, 3), (1, 4), (2, 4), (3, 5), (4, 5), (5, 6), (6, 7)],
@@ -58,7 +58,7 @@ def layer_picture():
         gap=24,
     )
     axes.text(3.0, 3.85, "meet in $W_Q W_K^\\top$: balanced", ha="center", color=plot.COLOURS["blue"], fontsize=8.5)
-    axes.text(5.0, 0.02, "meet in $W_V W_O$: balanced", ha="center", color=plot.COLOURS["orange"], fontsize=8.5)
+    axes.text(5.0, 0.02, "meet in $W_V W_O$: balanced", ha="center", color=plot.COLOURS["green"], fontsize=8.5)
     return figure
 
 
@@ -98,9 +98,9 @@ def drift_figure(claim, kept, relu, skip, gaussian):
     return panel(
         right,
         [
-            (skip["query-key"], "blue", "$D_{QK}$, $W_K$ used twice"),
-            (gaussian["query-key"], "purple", "$D_{QK}$, Gaussian kernel"),
-            (relu["value-output"], "orange", "$D_{VO}$, ReLU between"),
+            (skip["query-key"], "orange", "$D_{QK}$, $W_K$ used twice"),
+            (gaussian["query-key"], "red", "$D_{QK}$, Gaussian kernel"),
+            (relu["value-output"], "sky", "$D_{VO}$, ReLU between"),
         ],
         kept["steps"],
         [(skip["query-key"], claim["rotation"], "order 0")],
@@ -148,14 +148,15 @@ def small_start_figure(record):
     """
     _, axes = plot.figure()
     scales, last = record["scales"], record["times"][-6:]
-    for scale, values, colour in zip(scales, record["relative"], ("blue", "orange"), strict=True):
+    for scale, values, colour in zip(scales, record["relative"], ("blue", "green"), strict=True):
         plot.measured(axes, record["times"], values, colour, rf"$\varepsilon = {scale}$")
-    ends = record["relative"][-1, -1] * (scales[0] / scales[-1]) ** theory.balance_degree()
+    less = (scales[-1] / scales[0]) ** theory.balance_degree()
+    ends = record["relative"][-1, -1] / less
     plot.theory(
         axes,
         last,
         ends.expand(len(last), -1),
-        [rf"$\varepsilon = {scales[-1]}$ at the end, times the ratio of $\varepsilon^2$", *["_"] * (len(ends) - 1)],
+        [rf"the end of $\varepsilon = {scales[-1]}$, divided by {less:.0f}", *["_"] * (len(ends) - 1)],
     )
     return labelled(axes, yscale="log", xlabel="time $t$", ylabel=r"$\|D_{VO}\| / \|W_V\|\|W_O\|$")
 
@@ -222,7 +223,7 @@ def portrait_figure(record, reach=2.3):
     axes.plot([], [], label="$a^2 - b^2 = c$", **FAINT)
     first, second = (record[name].flatten(1).numpy() for name in ("a", "b"))
     above = first[0] + second[0] > 0
-    for side, sign, colour in ((above, ">", plot.COLOURS["blue"]), (~above, "<", plot.COLOURS["orange"])):
+    for side, sign, colour in ((above, ">", plot.COLOURS["blue"]), (~above, "<", plot.COLOURS["green"])):
         axes.plot(first[:, side], second[:, side], color=colour, lw=1.1, zorder=3)
         axes.plot(first[0, side], second[0, side], "o", color=colour, ms=3, zorder=4)
         axes.plot([], [], color=colour, label=f"runs from $a + b {sign} 0$")
