@@ -47,7 +47,6 @@ FIGURES = {  # the figures that take claims, and what makes the records that the
     nets.drift_figure: (NEURONS, NEURONS.but(hidden=True), neurons.rated_drift.but(**SHORT)),
     nets.proof_figure: (theorem.watched_run.but(width=16, steps=20),),
     nets.edge_figure: (lambda *run: dict.fromkeys((1.9, 2.5, 4), EDGE(*run)),),
-    maps.threshold_figure: stored("encoder-threshold"),
     maps.flips_figure: stored("encoder-flips"),
 }
 

@@ -42,7 +42,14 @@ def encoder_picture():
     links = [(0, 1), (0, 2), (1, 3), (2, 3), (3, 4), (0, 4), (4, 5), (5, 6), (6, 7), (7, 8)]
     figure, axes = plot.diagram(boxes, links, size=(12, 4, 2.4))
     axes.text(3.1, 3.85, "meet in a product: balanced", ha="left", color=plot.COLOURS["blue"], fontsize=8.5)
-    axes.text(9.1, 0.2, "meet through a ReLU: balanced neuron by neuron", ha="center", color=plot.COLOURS["green"], fontsize=8.5)
+    axes.text(
+        9.1,
+        0.2,
+        "meet through a ReLU: balanced neuron by neuron",
+        ha="center",
+        color=plot.COLOURS["green"],
+        fontsize=8.5,
+    )
     return figure
 
 
@@ -100,7 +107,7 @@ def by_setting(records, curves, counted, label, **settings):
     for axes, ((init, scaling), record) in zip(panels.flat, records.items(), strict=True):
         widths = record["widths"]
         plot.loglog(axes, widths, [(record[name], *look) for name, look in curves.items()], look=MARKED, **settings)
-        plot.direct(axes, gap=0.13)
+        plot.direct(axes, gap=0.1)
         for name, (colour, _) in curves.items():
             power = counted(init, scaling)[name]
             plot.theory(axes, *plot.power_law(widths, record[name][-1].log().mean().exp(), power), colour=colour)
@@ -116,7 +123,12 @@ def conditions_figure(records):
 
     records: (init, scaling) -> record.
     """
-    curves = {"A_O": ("blue", "(A) $W_O$"), "A_V": ("green", "(A) $W_V$"), "A_Q": ("purple", "(A) $W_Q$"), "B": ("red", "(B)")}
+    curves = {
+        "A_O": ("blue", "(A) $W_O$"),
+        "A_V": ("green", "(A) $W_V$"),
+        "A_Q": ("purple", "(A) $W_Q$"),
+        "B": ("red", "(B)"),
+    }
     figure, panels = by_setting(records, curves, bounds.width_exponents, "left over right side", ylim=(1e-10, 1e3))
     for axes in panels.flat:
         axes.axhspan(1, 1e3, color=plot.PHASES[2], lw=0)
@@ -146,7 +158,7 @@ def exponent_figure():
     for init, colour in (("lecun", blue), ("ntk", red)):
         needed = np.array([float(bounds.required(init, scaling)) for scaling in grid])
         axes.fill_between(grid, needed, 9, color=colour, alpha=0.12, lw=0)
-        plot.theory(axes, grid, needed, colour=init == "lecun" and "blue" or "red")
+        plot.theory(axes, grid, needed, colour="blue" if init == "lecun" else "red")
     axes.plot(grid, best, color=blue, lw=1.2, ls=":")
     axes.axvline(least, color=red, lw=0.8, ls=":")
     for text, x, y, colour in (
@@ -156,7 +168,12 @@ def exponent_figure():
         ("LeCun, best radius", 1.24, 0.55, blue),
     ):
         axes.text(x, y, text, color=colour, fontsize=8, ha="left" if x < least - 0.1 else "right")
-    axes.set(xlabel=r"scaling $s$ in $\tau_0 = k^{-s}$", ylabel=r"exponent $e$ in $k \sim n^e$", ylim=(0, 9), xlim=(0.25, 1.26))
+    axes.set(
+        xlabel=r"scaling $s$ in $\tau_0 = k^{-s}$",
+        ylabel=r"exponent $e$ in $k \sim n^e$",
+        ylim=(0, 9),
+        xlim=(0.25, 1.26),
+    )
     return figure
 
 
@@ -175,7 +192,7 @@ def rate_figure(wide, field):
         plot.theory(axes, steps, known)
         axes.fill_between(steps, bound, 3, color=plot.PHASES[3], lw=0)
     panels[1].text(600, 3e-3, "dashed: forecast of $K_0$", ha="right", fontsize=8)
-    panels[1].text(600, 1e-8, "runs", ha="right", fontsize=8, color=plot.COLOURS["orange"])
+    panels[1].text(330, 1e-12, "runs", ha="left", fontsize=8, color=plot.COLOURS["orange"])
     return figure
 
 

@@ -4,7 +4,6 @@ In each figure, arrays are those of the sweep, and table its axes, name -> value
 """
 
 import numpy as np
-
 from matplotlib.patheffects import withStroke
 
 from attnflow import plot
@@ -21,28 +20,30 @@ WORDS = "the proof promises\nsuccess from here on"
 def hero_figure(needed, arrays, table, level=1e-2):
     r"""Above, from which width the proof promises success; below, how many runs of the stored sweep had it.
 
-    needed: scaling -> widths (S,) at each number of samples, a list; arrays, table: of the sweep; level: the share of the loss
-    that counts as success.
+    needed: scaling -> record of :func:`attnflow.encoder.theorem.enough` at the numbers of samples of the sweep; arrays, table: of
+    the sweep; level: the share of the loss that counts as success.
     """
     samples, widths = (np.array(table[name]) for name in ("samples", "width"))
     counts, places = np.meshgrid(samples, widths, indexing="ij")
     done = (arrays["left"] <= level).mean(axis=-1)
     ratios, style = {"height_ratios": (1, 1.15)}, {"xscale": "log", "yscale": "log", "xlim": (7, 150)}
     figure, (above, below) = plot.figure(rows=2, height=2.1, sharex=True, gridspec_kw=ratios)
-    for scaling, rows in needed.items():
-        colour, label = SCALING[scaling]
-        logs = np.log10([np.asarray(row) for row in rows])
-        plot.measured(above, samples, 10**logs, colour, lw=1.2, alpha=0.3)
-        plot.theory(above, samples, 10 ** np.median(logs, axis=1), colour=colour)
-        above.fill_between(samples, 10 ** np.median(logs, axis=1), 1e30, color=plot.COLOURS[colour], alpha=0.1, lw=0)
-        above.text(68, 10 ** np.median(logs[-1]), f"{WORDS},\n{label}", color=plot.COLOURS[colour], fontsize=8, va="center")
-    above.set(ylim=(1e5, 1e30), ylabel="width $k$, the proof", **style)
+    for scaling, record in needed.items():
+        (colour, label), first = SCALING[scaling], theorem.last_of(record).log10().mean(dim=1)
+        plot.theory(above, samples, 10**first, colour=colour)
+        above.fill_between(samples, 10**first, 1e27, color=plot.COLOURS[colour], alpha=0.1, lw=0)
+        above.text(68, 10 ** first[-1], f"{WORDS},\n{label}", color=plot.COLOURS[colour], fontsize=8, va="center")
+    above.set(ylim=(1e5, 1e27), ylabel="width $k$, the proof", **style)
     above.set_yticks([1e6, 1e12, 1e18, 1e24])
-    drawn = below.scatter(counts, places, c=done, cmap="Blues", vmin=0, vmax=1, edgecolor=plot.COLOURS["blue"], s=45, zorder=3)
+    drawn = below.scatter(
+        counts, places, c=done, cmap="Blues", vmin=0, vmax=1, edgecolor=plot.COLOURS["blue"], s=45, zorder=3
+    )
     below.plot(samples, samples / (3 * theorem.D + 1), color="#777777", lw=1, ls=":")
-    below.text(68, samples[-1] / (3 * theorem.D + 1), "one parameter a sample", color="#777777", fontsize=8, va="center")
+    below.text(
+        68, samples[-1] / (3 * theorem.D + 1), "one parameter a sample", color="#777777", fontsize=8, va="center"
+    )
     figure.colorbar(drawn, cax=below.inset_axes((0.83, 0.55, 0.02, 0.4)), label="runs that\nsucceed")
-    below.set(xlabel="samples $n$", ylabel="width $k$, runs", ylim=(0.25, 30), **style)
+    below.set(xlabel="samples $n$", ylabel="width $k$, runs", ylim=(0.25, 24), **style)
     plot.ticks(below.xaxis, samples)
     plot.ticks(below.yaxis, widths)
     return figure
