@@ -418,7 +418,7 @@ for words, run, name in (
 
 # %% [markdown]
 # At $\tau_0 = k^{-1}$ it is (A) of $W_O$ that has the largest power, but (B), whose width grows as $n$, asks for more up to $n = 32$. In 16 dimensions, where no 32 samples are
-# nearly orthogonal, the count is off by a factor of about two.
+# nearly orthogonal, the powers are larger by a half or more.
 #
 # ### What is measured instead
 #
