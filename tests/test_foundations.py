@@ -88,10 +88,10 @@ def test_split_recovers_product_and_imbalance(product, imbalance):
 
 
 def test_an_arrival_is_read_where_it_is_furthest_from_the_closed_form(monkeypatch):
-    times, known = torch.tensor([1.0, 3.0, 2.0], dtype=runs.DTYPE), iter([1.0, 4.0, 2.1])
+    times, known = iter(torch.tensor([[1.0], [3.0], [2.0]], dtype=runs.DTYPE)), iter([1.0, 4.0, 2.1])
     run = {"start": 0.02, "target": 1.0, "times": None, "u": None}
     monkeypatch.setattr(solvable, "solvable", lambda *given, **settings: run)
-    monkeypatch.setattr(solvable.curves, "first_crossing", lambda *given, told=iter(times): next(told)[None])
+    monkeypatch.setattr(solvable.curves, "first_crossing", lambda *given: next(times))
     monkeypatch.setattr(solvable.theory, "arrival_time", lambda **how: next(known))
     assert solvable.arrivals((0,), "cpu", imbalances=(0.0, 1.0, 2.0))["worst"].tolist() == [0.75]
 
