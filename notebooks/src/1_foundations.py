@@ -646,7 +646,7 @@ seen["arrival"]
 # %% tags=["hide-input"]
 # | name: fig-one-portrait
 # | caption: >-
-# |   The plane of both factors. Coloured: runs of the attention layer from random starts (dots), all four matrices
+# |   The plane of both factors. Coloured: descent with small steps on the attention layer from random starts (dots), all four matrices
 # |   trained, blue above the separatrix, green below. Dashed: their hyperbolas and the separatrix, as predicted.
 # |   Black: both branches of the minimum $ab = y$.
 # | alt: >-
@@ -665,8 +665,7 @@ seen["separatrix"]
 # ## All claims, with their controls
 #
 # Each row was evaluated on the seeds of this page; a seed is a fresh experiment with fresh data. The criteria were chosen on
-# seeds 0 to 9, which are not used here. A control breaks one assumption of its claim and must fail; where it has to change more, its card in the
-# ledger says why.
+# seeds 0 to 9, which are not used here. A control breaks one assumption of its claim and must fail.
 
 # %% tags=["hide-input"]
 table = list(seen.values())
