@@ -18,6 +18,9 @@ def number(values):
     return torch.tensor(values, dtype=runs.DTYPE)
 
 
+WINDOW = [[-9.0, 8.0], [1.0, 7.0], [3.0, 6.0], [7.0, 4.0]]
+
+
 @pytest.mark.parametrize(
     ("found", "wanted"),
     [
@@ -29,6 +32,10 @@ def number(values):
             [2, 1],
         ),
         (lambda: curves.log_slope([1, 10, 100], number([[1.0, 2.0], [0.1, 2.0], [0.01, 2.0]])), [-1, 0]),
+        (
+            lambda: curves.window_slope(number([[0.0], [1.0], [2.0], [4.0]]), number(WINDOW), number(WINDOW) > 0),
+            [2, -1],
+        ),
         (
             lambda: curves.first_crossing(number([0.0, 2.0, 4.0]), number([[0, 0], [0.4, 0.1], [0.6, 1.1]]), 0.5),
             [3, 2.8],

@@ -182,6 +182,8 @@ def test_fields_made_of_fields_and_of_losses():
         assert (decayed["free"] == free).all()
     scaled = flow.at_rates(flow.decayed(field, 1.0), {"free": 0.0})(state)[1]
     assert torch.equal(scaled["theta"], slope["theta"] + 1) and not scaled["free"].any()
+    rows = torch.arange(1.0, 5.0)[:, None]
+    assert torch.equal(flow.at_rates(field, {"theta": rows})(state)[1]["theta"], rows * slope["theta"])
 
 
 def test_log_times_begin_at_zero_and_meet_both_ends():

@@ -87,6 +87,15 @@ def test_split_recovers_product_and_imbalance(product, imbalance):
     assert (a * b, a * a - b * b) == pytest.approx((product, imbalance), abs=1e-12)
 
 
+def test_an_arrival_is_read_where_it_is_furthest_from_the_closed_form(monkeypatch):
+    times, known = iter(torch.tensor([[1.0], [3.0], [2.0]], dtype=runs.DTYPE)), iter([1.0, 4.0, 2.1])
+    run = {"start": 0.02, "target": 1.0, "times": None, "u": None}
+    monkeypatch.setattr(solvable, "solvable", lambda *given, **settings: run)
+    monkeypatch.setattr(solvable.curves, "first_crossing", lambda *given: next(times))
+    monkeypatch.setattr(solvable.theory, "arrival_time", lambda **how: next(known))
+    assert solvable.arrivals((0,), "cpu", imbalances=(0.0, 1.0, 2.0))["worst"].tolist() == [0.75]
+
+
 def test_a_turned_start_is_no_longer_aligned_and_as_long():
     turned = [solvable.aligned_start((0, 1), "cpu", 1.0, 0.5, 1.0, 0.1, k=4, turn=turn)[1:] for turn in (0.0, 1.0)]
     (one, observe), (other, _) = turned

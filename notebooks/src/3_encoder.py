@@ -500,7 +500,7 @@ seen["exponent-half"]
 seen["exponent-one"]
 
 # %% [markdown]
-# At $\tau_0 = k^{-1}$ it is (A) of $W_O$ that has the largest power, but (B), whose width grows as $n$, asks for more up to $n = 32$.
+# At $\tau_0 = k^{-1}$ it is (A) of $W_O$ that has the largest power, but (B), whose width grows as $n$, asks for more up to $n = 32$. In 16 dimensions the powers are larger by a half or more.
 #
 # These are exponents of a **sufficient** condition. How soft they are shows in the radii, which are free: a larger radius of $W_O$ helps (A) and hurts (B). The best one makes of the exponent 2 of LeCun with $s = 1$
 

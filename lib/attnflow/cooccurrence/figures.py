@@ -226,7 +226,7 @@ def stops_figure(base, broken):
         "rare": ("a rare class $I_3$", "$s_3/s_2$", "singles", (0.4, 1.2), 1.0),
         "repeated": ("repeated words", "$s_2/s_1$", "second", (0.55, 0.85), limit),
         "no common": ("no common word", r"$10^4\,\Delta\Phi_{13}$", "one common", (-0.8, 0.4), 0.0),
-        "tiny readout": ("small readout", r"$\log_{10}|\omega|^2/|\omega(0)|^2$", "growth", (-0.5, 4), 0.0),
+        "small readout": ("small readout", r"$\log_{10}|\omega|^2/|\omega(0)|^2$", "growth", (-0.5, 4), 0.0),
         "large": ("large initial weights", "$s_3/s_2$", "singles", (0.0, 3.0), 1.0),
         "step": (r"step $\eta = 0.1$", r"$\rho$", "rho", (-3, 3), balance.RANGE[0]),
         "label": ("another label", r"$10^4\,\Delta\Phi_{12}$", "one two", (-0.4, 0.8), 0.0),

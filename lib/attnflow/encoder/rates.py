@@ -115,7 +115,7 @@ CLAIMS = (
             lambda record: (record["loss"][1:] / record["loss"][0]).nan_to_num(torch.inf).amax(dim=0),
             Below(1.0),
         ),
-        Control(r"a step of $2.2/\mu_{\max}$, just above", {"unit": 2.2}),
+        Control(r"a step of $2.4/\mu_{\max}$", {"unit": 2.4}),
         cite=EDGE,
         provenance="a known theorem for a fixed kernel, observed for the net",
     ),

@@ -131,7 +131,7 @@ def decay_figure(lawful, broken):
     lawful, broken: records with decay on all matrices and on one.
     """
     figure, panels = plot.figure(2, sharey=True, ylabel=r"$\|D(t)\| / \|D(0)\|$")
-    for axes, record, title in zip(panels, (lawful, broken), ("all matrices", "$W_Q$ alone"), strict=True):
+    for axes, record, title in zip(panels, (lawful, broken), ("all matrices", "$W_Q$ and $W_V$ alone"), strict=True):
         for name, size in record["size"].items():
             plot.measured(axes, record["times"], size / size[0], *NAMES[name])
         plot.theory(axes, record["times"], np.exp(record["exponent"] * record["times"]), r"$e^{-2\lambda t}$")
