@@ -244,6 +244,17 @@ def test_powers_of_the_samples_are_those_of_orthogonal_samples(radius):
         assert {name: math.log(many[name] / few[name], 4) for name in powers} == pytest.approx(powers, abs=1e-9)
 
 
+def test_all_conditions_hold_from_the_last_width_on():
+    record = {"A_O": torch.tensor([[1.0, 9.0]]), "B": torch.tensor([[5.0, 2.0]]), "samples": (8,)}
+    assert theorem.last_of(record).tolist() == [[5.0, 9.0]]
+
+
+def test_scales_are_called_as_the_chapter_writes_them():
+    gradient, symbols = theory.encoder_gradient(length=2, d=1, k=1)
+    assert [str(symbols[name][0]) for name in ("r", "tau_0", "tau_1")] == ["r", "tau_0", "tau_1"]
+    assert {"r", "tau_1"} < {str(each) for each in gradient["W_V"].free_symbols}
+
+
 def test_the_curve_of_the_theorem():
     record = {
         "steps": torch.tensor([0.0, 1.0, 3.0], dtype=runs.DTYPE),

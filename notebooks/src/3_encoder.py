@@ -200,6 +200,60 @@ for k in (4, 8):
 # The library does the same steps, for a stack of seeds at once and with the gradient written by hand.
 
 # %% [markdown]
+# ## Wide enough nets find zero loss
+#
+# ### Four words that the theorem needs
+#
+# *Operator norm.* For this theorem, its proof and the count of its powers, and nowhere else in the book, $\|A\|$ of a matrix is its largest singular value: by how much $A$ can stretch a vector. The Frobenius norm of a gradient, with the subscript $\|\cdot\|_F$, is the root of
+# the sum of its squared entries, and never smaller. For $\operatorname{diag}(3, 4)$ the one is 4, the other 5.
+#
+# *The n-th singular value.* $\sigma_{\min}(\Psi)$ is by how much $\Psi^\top$ stretches *at least*: $\|\Psi^\top r\| \ge \sigma_{\min}(\Psi)\,\|r\|$ for every $r \in \mathbb R^n$. It is 0 when $k < n$. Its value at the
+# start is called $\alpha = \sigma_{\min}(\Psi_0)$. If two samples have the same features, $\alpha = 0$.
+#
+# *Weyl's inequality.* A singular value moves by no more than the matrix: $|\sigma_{\min}(\Psi) - \sigma_{\min}(\Psi_0)| \le \|\Psi - \Psi_0\|$.
+#
+# *Radius.* Matrix $A$ of the four is allowed to move by less than $c_A > 0$, in operator norm, and we are free to choose $c_A$. Then its norm stays below $B_A = \|W_A\| + c_A$, with $W_A$ at the start.
+#
+# Two numbers come from the data: $C$, the largest Euclidean norm of a token, and $\chi = \tau_1\sqrt n\,C$. The loss at the start is $\mathcal L_0$.
+#
+# ### The theorem
+#
+# :::{prf:theorem} Convergence of the flow, average pooling
+# :label: thm-flow
+#
+# Let $k \ge n$, $\alpha > 0$ and
+#
+# $$\begin{aligned}
+# \textbf{(A)}\quad \alpha^2 &\ge 4\chi\sqrt{2\mathcal L_0}\;\frac{B_V}{c_O},\quad
+# \alpha^2 \ge 4\chi\sqrt{2\mathcal L_0}\;\frac{B_O}{c_V},\\
+# \alpha^2 &\ge 4\chi\sqrt{2\mathcal L_0}\;\tau_0C^2B_VB_O\,\max\Big\{\frac{B_K}{c_Q},\ \frac{B_Q}{c_K}\Big\},\\
+# \textbf{(B)}\quad \alpha^3 &\ge 8\chi^2B_O\big(1 + \tau_0^2C^4B_V^2(B_Q^2 + B_K^2)\big)\sqrt{2\mathcal L_0}.
+# \end{aligned}$$
+#
+# Then for all times $\sigma_{\min}(\Psi_t) \ge \alpha/2$ and $\mathcal L_t \le e^{-\alpha^2t/2}\,\mathcal L_0$.
+# :::
+#
+# *Provenance: derived here, and proved in full. The technique, one wide layer and a lower bound on the gradient through $\sigma_{\min}(\Psi)$, is that of Nguyen and Mondelli {cite}`nguyen2020pyramidal`; the conditions have
+# the shape that we recall from {cite:t}`wu2023encoder`, whose constants differ by powers of $L$ if it sums over tokens.*
+#
+# In plain words: if at the start the features of the samples are different enough, measured by $\alpha$, then the loss falls so fast that it has gone before the weights have moved far enough to spoil them.
+# A number to try by hand: with $\alpha = 2$ the theorem promises $e^{-2t}$; a loss of 1 is below a thousandth at $t = 3.5$, since $e^{-7} < 10^{-3}$.
+#
+# The proof is [below](sec-proof), after the gradient that it needs. Beside the theorem, what we know of the paper's:
+#
+# :::{prf:theorem} The paper's statement, as recalled
+# :label: thm-convergence
+#
+# If $\alpha^2$ and $\alpha^3$ exceed two explicit bounds, each proportional to $\sqrt{2\mathcal L_0}$, then
+# descent with a small step $\eta$ satisfies $\mathcal L_j \le (1 - \eta\alpha^2/2)^j\,\mathcal L_0$ after $j$ steps. For LeCun and He
+# initialisation a width $k$ that is quadratic in $n$ is sufficient.
+# :::
+#
+# *Provenance: recalled, constants not checked. The quadratic width stands in the paper's abstract, which names no scaling $\tau_0$ for it. Secondary sources add a cubic width at*
+# $\tau_0 = k^{-1/2}$ *and a condition* $d \ge n$. *That $n^3$ goes with* $\tau_0 = k^{-1/2}$ *and $n^2$ with* $\tau_0 = k^{-1}$ *is our own count, for average pooling, below.* Our proof needs $k \ge n$ and
+# $\alpha > 0$, not $d \ge n$. Of our runs some have $d \ge n$ (training with $d = 16$ and $n = 8$ or 12, the synthetic data of the last section) and some have not (the laws, the run with $n = 24$, most of the map of {numref}`fig-three-widths`).
+
+# %% [markdown]
 # ## The gradient, by the chain rule
 #
 # Take one neuron and two tokens of size one, so that $W_V = v$ and $W_O = o$ are numbers. With $E_i = 1$ where the neuron is active on $\tilde x_i$ and 0 elsewhere, $\operatorname{relu}(\tilde x_iv) = E_i\tilde x_iv$, and
@@ -313,44 +367,10 @@ seen["law-neuron"]
 seen["equivalence"]
 
 # %% [markdown]
-# ## Wide enough nets find zero loss
+# (sec-proof)=
+# ## A proof in five steps, and where it loses
 #
-# ### Four words that the theorem needs
-#
-# *Operator norm.* In this section, and nowhere else in the book, $\|A\|$ of a matrix is its largest singular value: by how much $A$ can stretch a vector. The Frobenius norm of a gradient, with the subscript $\|\cdot\|_F$, is the root of
-# the sum of its squared entries, and never smaller. For $\operatorname{diag}(3, 4)$ the one is 4, the other 5.
-#
-# *The n-th singular value.* $\sigma_{\min}(\Psi)$ is by how much $\Psi^\top$ stretches *at least*: $\|\Psi^\top r\| \ge \sigma_{\min}(\Psi)\,\|r\|$ for every $r \in \mathbb R^n$. It is 0 when $k < n$. Its value at the
-# start is called $\alpha = \sigma_{\min}(\Psi_0)$. If two samples have the same features, $\alpha = 0$.
-#
-# *Weyl's inequality.* A singular value moves by no more than the matrix: $|\sigma_{\min}(\Psi) - \sigma_{\min}(\Psi_0)| \le \|\Psi - \Psi_0\|$.
-#
-# *Radius.* Matrix $A$ of the four is allowed to move by less than $c_A > 0$, in operator norm, and we are free to choose $c_A$. Then its norm stays below $B_A = \|W_A\| + c_A$, with $W_A$ at the start.
-#
-# Two numbers come from the data: $C$, the largest Euclidean norm of a token, and $\chi = \tau_1\sqrt n\,C$. The loss at the start is $\mathcal L_0$.
-#
-# ### The theorem
-#
-# :::{prf:theorem} Convergence of the flow, average pooling
-# :label: thm-flow
-#
-# Let $k \ge n$, $\alpha > 0$ and
-#
-# $$\begin{aligned}
-# \textbf{(A)}\quad \alpha^2 &\ge 4\chi\sqrt{2\mathcal L_0}\;\frac{B_V}{c_O},\quad
-# \alpha^2 \ge 4\chi\sqrt{2\mathcal L_0}\;\frac{B_O}{c_V},\\
-# \alpha^2 &\ge 4\chi\sqrt{2\mathcal L_0}\;\tau_0C^2B_VB_O\,\max\Big\{\frac{B_K}{c_Q},\ \frac{B_Q}{c_K}\Big\},\\
-# \textbf{(B)}\quad \alpha^3 &\ge 8\chi^2B_O\big(1 + \tau_0^2C^4B_V^2(B_Q^2 + B_K^2)\big)\sqrt{2\mathcal L_0}.
-# \end{aligned}$$
-#
-# Then for all times $\sigma_{\min}(\Psi_t) \ge \alpha/2$ and $\mathcal L_t \le e^{-\alpha^2t/2}\,\mathcal L_0$.
-# :::
-#
-# *Provenance: derived here, in full. The technique, one wide layer and a lower bound on the gradient through $\sigma_{\min}(\Psi)$, is that of Nguyen and Mondelli {cite}`nguyen2020pyramidal`; the conditions have
-# the shape that we recall from {cite:t}`wu2023encoder`, whose constants differ by powers of $L$ if it sums over tokens.*
-#
-# In plain words: if at the start the features of the samples are different enough, measured by $\alpha$, then the loss falls so fast that it has gone before the weights have moved far enough to spoil them.
-# A number to try by hand: with $\alpha = 2$ the theorem promises $e^{-2t}$; a loss of 1 is below a thousandth at $t = 3.5$, since $e^{-7} < 10^{-3}$.
+# Norms of matrices are operator norms here, as in {prf:ref}`thm-flow`.
 #
 # ### The one calculation: softmax turns by a covariance
 #
@@ -409,18 +429,6 @@ sp.simplify(speed - variance)
 # At the kinks of the ReLU the flow takes one of the slopes on its two sides, a *subgradient* flow. For descent on a loss with Lipschitz gradient, constant $\Lambda$, the factor
 # becomes $1 - \eta(1 - \eta\Lambda/2)\alpha^2/2$ and the right sides are divided by $1 - \eta\Lambda/2$; a ReLU net has no such $\Lambda$, so for
 # descent the next figures *observe* and do not prove.
-#
-# :::{prf:theorem} The paper's statement, as recalled
-# :label: thm-convergence
-#
-# If $\alpha^2$ and $\alpha^3$ exceed two explicit bounds, each proportional to $\sqrt{2\mathcal L_0}$, then
-# descent with a small step $\eta$ satisfies $\mathcal L_j \le (1 - \eta\alpha^2/2)^j\,\mathcal L_0$ after $j$ steps. For LeCun and He
-# initialisation a width $k$ that is quadratic in $n$ is sufficient.
-# :::
-#
-# *Provenance: recalled, constants not checked. The quadratic width stands in the paper's abstract, which names no scaling $\tau_0$ for it. Secondary sources add a cubic width at*
-# $\tau_0 = k^{-1/2}$ *and a condition* $d \ge n$. *That $n^3$ goes with* $\tau_0 = k^{-1/2}$ *and $n^2$ with* $\tau_0 = k^{-1}$ *is our own count, for average pooling, below.* Our proof needs $k \ge n$ and
-# $\alpha > 0$, not $d \ge n$. Of our runs some have $d \ge n$ (training with $d = 16$ and $n = 8$ or 12, the synthetic data of the last section) and some have not (the laws, the run with $n = 24$, most of the map of {numref}`fig-three-widths`).
 #
 # ### Where a run stands in the proof
 #
@@ -1116,13 +1124,20 @@ print(f"{agreed} of {len(table)} claims as stated, with every control failing")
 # %% [markdown]
 # ## Where the theory stops
 #
-# **The theorem** is true, and its conditions fail at every width that we run. What makes it lose is visible in the figure of the proof: operator norms in place of sums with random signs. Its exponents are not the last word:
+# **The theorem** is true, and its conditions fail at every width that we run. What makes it lose is visible on the left of {numref}`fig-three-proof`: operator norms in place of sums with random signs. Its exponents are not the last word:
 # Arda, Cayci and Eryilmaz {cite}`arda2026shallow` treat many independent heads under projected descent in the kernel regime, and their width grows with the logarithm of $n$. Qin, Zhou and Zhu {cite}`qin2025residual` prove a
 # linear rate for a Transformer with residual connections, through singular values of the output of its attention layer, as here through those of $\Psi$. Minoza, Medina and Ibañez {cite}`minoza2026linearized` show for linearised attention that
-# no practical width brings it into the kernel regime; our runs with $k^{-1}$, uniform attention and eight or twelve random samples do come near it. **The
-# kernel limit** covers wide nets with $\tau_0 = k^{-1}$, at the price of uniform attention. **Everything here has one head.** With many heads, $\tau_0 = k^{-1/2}$ has a law of large numbers
+# no practical width brings it into the kernel regime; our runs with $k^{-1}$, uniform attention and eight or twelve random samples do come near it.
+#
+# **The kernel limit** covers wide nets with $\tau_0 = k^{-1}$, at the price of uniform attention. The usual argument for dividing by $k$ is that $W_Q$ and $W_K$ become aligned while they train, so that logits grow as $k$ and not as $\sqrt k$. It is
+# the alignment of the table above, and it is what moves the kernel at $s = \tfrac12$; in our runs, up to a thousandth of the loss, it moves logits by order one and does not blow them up.
+#
+# **Everything here has one head.** With many heads, $\tau_0 = k^{-1/2}$ has a law of large numbers
 # over heads, and we expect a deterministic limit of the kernel again (exercise 6); depth, normalisation and Adam are not covered. At realistic size we measured nothing. Where attention is trained far
 # from its start, that is in the language of this chapter the corner with $s = \tfrac12$ and a moving kernel.
+#
+# **What is known, recalled, and new here.** Known theorems: the technique of the proof, the laws, the arc-cosine kernels, the catapult. Recalled and not checked: the statement of {prf:ref}`thm-convergence` and the set-up of the experiments. Derived here: the
+# proof for average pooling, the counts of powers, the limits with their sampling errors, the masks that flip, the pairs with one mean.
 
 # %% [markdown]
 # ## Exercises

@@ -107,7 +107,6 @@ def by_setting(records, curves, counted, label, **settings):
     for axes, ((init, scaling), record) in zip(panels.flat, records.items(), strict=True):
         widths = record["widths"]
         plot.loglog(axes, widths, [(record[name], *look) for name, look in curves.items()], look=MARKED, **settings)
-        plot.direct(axes, gap=0.1)
         for name, (colour, _) in curves.items():
             power = counted(init, scaling)[name]
             plot.theory(axes, *plot.power_law(widths, record[name][-1].log().mean().exp(), power), colour=colour)
@@ -115,6 +114,8 @@ def by_setting(records, curves, counted, label, **settings):
     for axes, side in zip(panels[-1], panels[:, 0], strict=True):
         axes.set_xlabel(WIDTH)
         side.set_ylabel(label)
+    for axes in panels.flat:  # when the shared limits are settled
+        plot.direct(axes, gap=0.1)
     return figure, panels
 
 
