@@ -122,9 +122,9 @@ plt.show()
 # $\tau_1$ the output. What stands before $W_O$ is a row of $k$ numbers, the **features** of the sample. One such row for each sample $m$, with the mixed tokens $\tilde x_i^{(m)}$,
 # makes the matrix
 #
-# $$\Psi \in \mathbb R^{n\times k}, \qquad \Psi_m = \frac{\tau_1}{L}\sum_{i=1}^L\operatorname{relu}(\tilde x_i^{(m)}W_V), \qquad f = \Psi W_O.$$ (eq-features)
+# $$\Psi \in \mathbb R^{n\times k}, \quad \Psi_m = \frac{\tau_1}{L}\sum_{i=1}^L\operatorname{relu}(\tilde x_i^{(m)}W_V),$$ (eq-features)
 #
-# All four matrices are trained, on $\mathcal L = \frac12\sum_m (f(X_m) - y_m)^2$. In the paper weights act from the left, so its matrices are the transposes of ours; its
+# and the outputs are $f = \Psi W_O$. All four matrices are trained, on $\mathcal L = \frac12\sum_m (f(X_m) - y_m)^2$. In the paper weights act from the left, so its matrices are the transposes of ours; its
 # $d_m$ is our $k$, its $d_s$ our $L$, its $N$ our $n$.
 
 # %% tags=["hide-input"]
@@ -224,10 +224,12 @@ for k in (4, 8):
 # Let $k \ge n$, $\alpha > 0$ and
 #
 # $$\begin{aligned}
-# \textbf{(A)}\quad \alpha^2 &\ge 4\chi\sqrt{2\mathcal L_0}\;\frac{B_V}{c_O},\quad
-# \alpha^2 \ge 4\chi\sqrt{2\mathcal L_0}\;\frac{B_O}{c_V},\\
-# \alpha^2 &\ge 4\chi\sqrt{2\mathcal L_0}\;\tau_0C^2B_VB_O\,\max\Big\{\frac{B_K}{c_Q},\ \frac{B_Q}{c_K}\Big\},\\
-# \textbf{(B)}\quad \alpha^3 &\ge 8\chi^2B_O\big(1 + \tau_0^2C^4B_V^2(B_Q^2 + B_K^2)\big)\sqrt{2\mathcal L_0}.
+# \textbf{(A)}\quad \alpha^2 &\ge 4\chi\sqrt{2\mathcal L_0}\;\frac{B_V}{c_O},\\
+# \alpha^2 &\ge 4\chi\sqrt{2\mathcal L_0}\;\frac{B_O}{c_V},\\
+# \alpha^2 &\ge 4\chi\sqrt{2\mathcal L_0}\;\tau_0C^2B_VB_O\,\frac{B_K}{c_Q},\\
+# \alpha^2 &\ge 4\chi\sqrt{2\mathcal L_0}\;\tau_0C^2B_VB_O\,\frac{B_Q}{c_K},\\
+# \textbf{(B)}\quad \alpha^3 &\ge 8\chi^2\sqrt{2\mathcal L_0}\;B_O\\
+# &\quad\times\big(1 + \tau_0^2C^4B_V^2(B_Q^2 + B_K^2)\big).
 # \end{aligned}$$
 #
 # Then for all times $\sigma_{\min}(\Psi_t) \ge \alpha/2$ and $\mathcal L_t \le e^{-\alpha^2t/2}\,\mathcal L_0$.
@@ -265,7 +267,7 @@ E_1, E_2, x_1, x_2 = sp.symbols("E_1 E_2 x_1 x_2", real=True)  # x is mixed
 f = tau_1 / 2 * (E_1 * x_1 * v + E_2 * x_2 * v) * o
 r = sp.Symbol("r", real=True)
 slope = {w: (((f - y) ** 2 / 2).diff(w)).subs(y, f - r) for w in (v, o)}
-sp.factor(slope[v]), sp.factor(slope[o])
+sp.Matrix([slope[v], slope[o]]).applyfunc(sp.factor)
 
 # %% [markdown]
 # For all sizes, let the mask $E$ of the ReLU be the matrix of these zeros and ones, and write $M = W_Q W_K^\top$ and $E_O = E \circ (\mathbf 1 W_O^\top)$, the mask with its columns multiplied by the output weights. Then one sample gives
@@ -311,7 +313,7 @@ for hidden, words in ((False, "four matrices"), (True, "with W_H too  ")):
 sp.expand(-2 * v * slope[v] + 2 * o * slope[o])
 
 # %% [markdown]
-# Zero, for every mask, residual and attention. Put $E_1^2$ for one of the masks in $f$, an activation that does not scale, and it is not. The same for all sizes is a claim, proved by sympy from
+# Zero, for every mask, residual and attention. Put $(\tilde x_1v)^2$ for $\tilde x_1v$ in $f$, an activation that does not scale with $v$, and it is not. The same for all sizes is a claim, proved by sympy from
 # {eq}`eq-encoder-gradient` with residual, attention and mask as free symbols:
 
 # %% tags=["remove-input"]
@@ -399,11 +401,12 @@ sp.simplify(speed - variance)
 # $\tau_1B_VC$ long, so
 #
 # $$\begin{aligned}
-# \|\nabla_{W_O}\mathcal L\|_F &\le \chi B_V\sqrt{2\mathcal L}, \qquad \|\nabla_{W_V}\mathcal L\|_F \le \chi B_O\sqrt{2\mathcal L},\\
+# \|\nabla_{W_O}\mathcal L\|_F &\le \chi B_V\sqrt{2\mathcal L},\\
+# \|\nabla_{W_V}\mathcal L\|_F &\le \chi B_O\sqrt{2\mathcal L},\\
 # \|\nabla_{W_Q}\mathcal L\|_F &\le \chi\,\tau_0C^2B_KB_VB_O\sqrt{2\mathcal L},
 # \end{aligned}$$
 #
-# and with $Q$ and $K$ exchanged for $W_K$. In the second line one $C^2$ comes from the covariance, which turns a change of $W_QW_K^\top x_i$ into a change of $\tilde x_i$, and $\chi$ has the $C$ of the query token.
+# and with $Q$ and $K$ exchanged for $W_K$. In the last line one $C^2$ comes from the covariance, which turns a change of $x_iW_QW_K^\top$ into a change of $\tilde x_i$, and $\chi$ has the $C$ of the query token.
 #
 # *3. The features move slowly.* ReLU is 1-Lipschitz, and
 #
@@ -478,7 +481,7 @@ B_O = c_O = 1
 B_V = B_Q = sp.sqrt(k)
 A = alpha**2 / (chi * sp.sqrt(L_0) * B_V / c_O)
 B = alpha**3 / (chi**2 * B_O * (tau_0 * B_V * B_Q) ** 2 * sp.sqrt(L_0))
-A, B
+sp.Matrix([A, B])
 
 # %% [markdown]
 # These are left over right sides; a condition with $k^an^b$ holds from $k \sim n^{-b/a}$ on, or never, when $a \le 0$. Here (A) asks for $k \sim n^2$ and (B) for $k \sim n^3$. All of them:
@@ -630,7 +633,7 @@ arc, whole = (a, angle - sp.pi / 2, sp.pi / 2), (radius, 0, sp.oo)
 turn = sp.expand_trig(sp.cos(a) * sp.cos(a - angle))
 kappa_0 = sp.integrate(density, whole) * sp.integrate(1, arc)
 kappa_1 = sp.integrate(density * radius**2, whole) * sp.integrate(turn, arc)
-kappa_0, sp.simplify(sp.expand_trig(kappa_1))
+sp.Matrix([kappa_0, sp.simplify(sp.expand_trig(kappa_1))])
 
 # %% [markdown]
 # For vectors of any length $\kappa_0(x, x')$ depends on their angle alone, and $\kappa_1(x, x')$ is multiplied by both lengths. At NTK initialisation
@@ -738,7 +741,7 @@ a, b, eta = sp.symbols("a b eta")
 f, K = a * b, a**2 + b**2
 step = {a: a - eta * f * b, b: b - eta * f * a}
 after = [sp.expand(each.subs(step, simultaneous=True)) for each in (f, K)]
-sp.factor(after[0] / f), sp.factor(after[1] - K)
+sp.Matrix([after[0] / f, after[1] - K]).applyfunc(sp.factor)
 
 # %% [markdown]
 # The first is $1 - \eta K + \eta^2f^2$, so for small $f$ the output grows once $\eta K > 2$. The second is $\eta f^2(\eta K - 4)$: as long as $\eta K < 4$, the kernel *falls* while $f$ grows, until it is below $2/\eta$ and the loss comes down. This flight and landing is

@@ -89,7 +89,7 @@ def proof_figure(claim, record):
     left = [(steps[1:], record[name][1:], colour, label) for (name, label), colour in sides]
     right = [(steps, record["sigma"] / record["alpha"], "blue", None, ends, kept)]
     figure, (first, second) = plot.figure(2)
-    over_steps(first, left, "left over right side", ylim=(1e-6, 3))
+    over_steps(first, left, "left over right side", ylim=(1e-4, 3))
     plot.direct(first, gap=0.09)
     plot.theory(first, ends, edge)
     over_steps(second, right, r"$\sigma_{\min}(\Psi_t)/\alpha$", ylim=(0, 1.6), yscale="linear")
@@ -153,7 +153,7 @@ def lazy_figure(records):
 
 def exponent_figure():
     """Exponent of the sufficient width in the number of samples, over scalings, with the best radius dotted."""
-    grid, blue, red = np.linspace(0.26, 1.25, 100), plot.COLOURS["blue"], plot.COLOURS["red"]
+    grid, blue, red = np.linspace(0.26, 1.25, 50), plot.COLOURS["blue"], plot.COLOURS["red"]
     best, least = [float(bounds.best_radius("lecun", s)[1]) for s in grid], float(bounds.least_scaling("ntk"))
     figure, axes = plot.figure(height=2.7)
     for init, colour in (("lecun", blue), ("ntk", red)):

@@ -42,7 +42,7 @@ def hero_figure(needed, arrays, table, level=1e-2):
     below.text(
         68, samples[-1] / (3 * theorem.D + 1), "one parameter a sample", color="#777777", fontsize=8, va="center"
     )
-    figure.colorbar(drawn, cax=below.inset_axes((0.83, 0.55, 0.02, 0.4)), label="runs that\nsucceed")
+    figure.colorbar(drawn, cax=below.inset_axes((0.83, 0.63, 0.02, 0.34)), label="runs that\nsucceed")
     below.set(xlabel="samples $n$", ylabel="width $k$, runs", ylim=(0.25, 24), **style)
     plot.ticks(below.xaxis, samples)
     plot.ticks(below.yaxis, widths)
