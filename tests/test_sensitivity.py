@@ -51,7 +51,7 @@ TABLE = sweep.Sweep("logistic", "calm and chaotic", logistic, {"rate": (2.0, 4.0
 def stored(results, tmp_path):
     """The sweep of the logistic map, stored with its sensitivity."""
     found = sweep.run(TABLE, tmp_path / "runs", **ALONE)
-    sweep.keep(TABLE, found, results / "room", sensitivity=sensitivity.TERMS)
+    sweep.keep(TABLE, found, results / "room", sensitivity=sensitivity.terms(TABLE))
     return sensitivity.kept(TABLE)
 
 
@@ -95,7 +95,7 @@ def test_the_cells_and_their_sensitivity_are_tasks_of_their_own_that_are_not_rep
 
 def test_what_is_stored_is_read_back_beside_the_sweep(stored):
     arrays, provenance = sweep.kept("logistic")
-    assert arrays.keys() == {"end", "rate", "gone"} and provenance["sensitivity"] == sensitivity.TERMS
+    assert arrays.keys() == {"end", "rate", "gone"} and provenance["sensitivity"] == sensitivity.terms(TABLE)
     assert stored.sensitivity.shape == (2,) and stored.chaotic.tolist() == [False, True]
     assert stored.most(2) == [1, 0] and stored.most() == [1] and stored.most(2, rate=2.0) == [0]
     assert "settings = 'width'" in refusal(lambda: stored.most(width=1)) and "count = 0" in refusal(
@@ -134,6 +134,14 @@ def test_a_probe_says_which_cells_are_measured_and_the_others_have_the_tolerance
     assert np.isnan(kept.sensitivity[0]) and len(kept.measured) == 1 and kept.most(2) == [1, 0]
     for times, fits in ((0.9, True), (1.1, False)):
         assert kept.within(0, calm | {"end": calm["end"] * (1 + times * sensitivity.TOLERANCE)}) == fits
+
+
+def test_what_is_too_long_is_measured_in_brief_where_it_is_calm(tmp_path):
+    table = replace(TABLE, axes={"rate": (4.0,)}, fixed={"steps": 60}, brief={"steps": 10})
+    (cell,) = sweep.run(table, tmp_path, **ALONE)
+    assert np.array_equal(cell["end"], logistic(CPU, 4.0)["end"].numpy()) and 1e-12 < cell[":sensitivity"] < 1e-8
+    longer = replace(table, brief={"steps": 50})
+    assert "measure in full" in refusal(lambda: sweep.run(longer, tmp_path, **ALONE))
 
 
 def test_an_entry_that_is_no_number_in_some_runs_may_be_anything():
@@ -186,20 +194,20 @@ def test_three_cells_of_a_large_table_are_recomputed_over_its_whole_length(resul
 def test_training_at_the_edge_of_stability_is_chaotic_and_a_wide_net_is_not():
     """Of the interpolation map: shorter runs, one cell that oscillates to the end and one that converges."""
     found = {}
-    for width, samples in ((6, 64), (16, 8)):
-        settings = {"samples": samples, "width": width, "steps": 1500}
+    for width, samples in ((3, 64), (16, 8)):
+        settings = {"samples": samples, "width": width, "steps": 800}
         table = sweep.Sweep("map", "one cell", theorem.threshold, {}, settings)
         base = sweep.cell(table, settings, CPU)
         with flow.nudged(sensitivity.NUDGE):
             found[width] = sensitivity.change(base, sweep.cell(table, settings, CPU))
-    assert found[6] > sensitivity.EDGE and found[16] < 1e-9
+    assert found[3] > sensitivity.EDGE and found[16] < 1e-9
 
 
 @pytest.mark.parametrize("table", SWEEPS, ids=lambda table: table.name)
 def test_a_stored_sweep_is_that_of_today_s_code_and_has_its_sensitivity(table):
     provenance, kept = sweep.kept(table.name)[1], sensitivity.kept(table)
     assert {name: list(each) for name, each in table.axes.items()} == provenance["axes"]
-    assert provenance["sensitivity"] == json.loads(json.dumps(sensitivity.TERMS | {"probe": table.probe}))
+    assert provenance["sensitivity"] == json.loads(json.dumps(sensitivity.terms(table)))
     probed = [all(task[name] in values for name, values in table.probe.items()) for task in table.tasks()]
     assert kept.sensitivity.shape == tuple(map(len, table.axes.values())) and (kept.measured >= 0).all()
     assert (~np.isnan(kept.sensitivity)).flatten().tolist() == probed

@@ -126,7 +126,7 @@ def run_sweep(options: argparse.Namespace) -> int:
     found = sweep.run(table, folder, options.jobs, options.device, task=task)
     print(f"{len(found)} tasks in {folder}")
     if options.keep:
-        terms = sensitivity.TERMS | {"probe": table.probe}
+        terms = sensitivity.terms(table)
         path = sweep.keep(table, found, sweep.home() / chapter, options.device, sensitivity=terms)
         kept = sensitivity.kept(table)
         print(f"{kept.chaotic.sum()} of {len(kept.measured)} cells that were measured are chaotic and have a band")

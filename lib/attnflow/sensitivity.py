@@ -25,6 +25,11 @@ TERMS = {"nudge": NUDGE, "threads": THREADS, "edge": EDGE, "band": BAND}
 TOLERANCE = 1e-6  # relative: what another order of sums may do to a calm cell
 
 
+def terms(table: sweep.Sweep) -> dict:
+    """How the sensitivity of a ``table`` is measured, to be stored beside it."""
+    return TERMS | {"probe": table.probe, "brief": table.brief}
+
+
 def apart(base: np.ndarray, other: np.ndarray) -> float:
     """Largest difference of two arrays over the largest finite entry of ``base``; infinite where not finite alike.
 
@@ -48,6 +53,7 @@ def measured(table: sweep.Sweep, settings: dict, folder: Path, where: torch.devi
 
     table, settings, folder, where: as for :func:`attnflow.sweep.one`. Returns its arrays and besides ``:sensitivity`` (), and
     ``low:NAME`` and ``high:NAME`` like each array, NaN where there is no band. All are NaN outside the ``probe`` of the table.
+    Raises WrongUse for a chaotic cell that was measured in ``brief``, which gives no band.
     """
     base = sweep.one(table, settings, folder, where)
 
@@ -56,14 +62,17 @@ def measured(table: sweep.Sweep, settings: dict, folder: Path, where: torch.devi
 
     def again(count=1, seed=None):
         with nullcontext() if seed is None else flow.nudged(NUDGE, seed):
-            return sweep.cell(table, settings, where, count)
+            return sweep.cell(table, settings | table.brief, where, count)
 
     def make():
-        value = max(change(base, again(seed=0)), change(base, again(THREADS)))
+        first = again() if table.brief else base
+        value = max(change(first, again(seed=0)), change(first, again(THREADS)))
+        runs.check("sensitivity in brief", value, f"at most {EDGE}: measure in full", value <= EDGE or not table.brief)
         several = [base, *(again(seed=seed) for seed in range(1, BAND + 1))] if value > EDGE else None
         return {":sensitivity": np.array(value)} | band(base, several)
 
-    return base | sweep.once(folder, table.identity(settings, where) | {"sensitivity": TERMS}, make)
+    identity = table.identity(settings, where) | {"sensitivity": TERMS, "brief": table.brief}
+    return base | sweep.once(folder, identity, make)
 
 
 def band(base: dict, several: list[dict] | None) -> dict:
@@ -164,9 +173,9 @@ def kept(table: sweep.Sweep) -> Kept:
 
 
 def recomputed(table: sweep.Sweep, cells: int = 3, device: object = "cpu") -> dict[int, tuple[float, bool]]:
-    """Recompute some ``cells`` of a stored ``table``, spread over it, on ``device``: place -> (gap, fits).
+    """Recompute some ``cells`` of a stored ``table``, spread over it, on ``device``. Returns place -> (change, within).
 
-    gap: :func:`change`, a number; fits: :meth:`Kept.within`.
+    They are the number of :func:`change` and the verdict of :meth:`Kept.within`.
     """
     known, found = kept(table), {}
     spots = np.linspace(0, len(table.tasks()) - 1, runs.integer("cells", cells))

@@ -29,8 +29,8 @@ class Sweep:
 
     name: for the command line and the stored files; title: one line of help; function: (device, **settings) -> dict of
     arrays; axes: setting -> its values, whose product is the table; fixed: settings that all tasks share; single: keep the
-    arrays in single precision; probe: setting -> those of its values at which :mod:`attnflow.sensitivity` measures a cell, all
-    where it has no entry.
+    arrays in single precision. What is too dear for :mod:`attnflow.sensitivity` says, probe: setting -> those of its values at
+    which a cell is measured, all where it has no entry; brief: settings that take the place of its own there.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Sweep:
     fixed: dict = field(default_factory=dict)
     single: bool = False
     probe: dict = field(default_factory=dict)
+    brief: dict = field(default_factory=dict)
 
     def tasks(self) -> list[dict]:
         """The settings of all tasks, in the order of the table."""

@@ -511,7 +511,7 @@ claim["paper-scores"]
 # limit in nearly every cell, by about a hundredth, and more than the reduced flow does at the same loss. So most of it is not the finite loss but what that flow leaves out, such as the random start.
 # Near the edge of a colour it is enough to change the colour.
 #
-# Is one of these cells **chaotic**, so that rounding decides where it ends? The page says how many are, and checks the most sensitive one; a calm cell should come out equal to $10^{-6}$ or to its
+# Is one of these cells **chaotic**, so that rounding decides where it ends? Twelve were measured; the page checks the most sensitive of them; a calm cell should come out equal to $10^{-6}$ or to its
 # stored sensitivity ([how both are measured](../book/reproduce.md)).
 
 # %% mystnb={"image": {"alt": "Two maps of the ratio at the end over the number of samples and the sequence length, predicted and measured, with the same colours in nearly all cells; dashed line where the ratio is 1, dotted line where class 4 becomes a support vector, undecided cells marked."}}
@@ -529,7 +529,8 @@ print("all cells within 0.03 of the closed form:", bool(gap.max() < 0.03))
 chaos = sensitivity.kept(tables["phase_diagram"])
 (place,) = chaos.most()
 same = chaos.within(place, chaos.recomputed(place))
-print(f"{int(chaos.chaotic.sum())} of {chaos.chaotic.size} cells are chaotic")
+many, total = int(chaos.chaotic.sum()), len(chaos.measured)
+print(f"{many} of {total} cells that were measured are chaotic")
 print("the most sensitive one computed again, as stored:", same)
 
 # %% [markdown]

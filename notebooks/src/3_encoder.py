@@ -398,7 +398,7 @@ claim["silent"]
 
 # %% [markdown]
 # The page checks the stored map where it is most sensitive. A reader may expect calm cells to come out equal to $10^{-6}$ or to their stored sensitivity, and the verdict of every cell without a ring to be the same.
-# The digits of a chaotic cell are nobody's result: an entry of another run lies outside the band of nine with a chance of up to two in nine. So the page allows the width of the band once more on either side:
+# The digits of a chaotic cell are nobody's result: an entry of another run lies outside the band of nine with a chance of up to two in nine. So the page allows the width of the band once more on either side, which 3 of 54 further nudged runs of the three most sensitive cells still left:
 
 # %%
 (place,) = chaos.most()
