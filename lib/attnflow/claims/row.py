@@ -151,7 +151,7 @@ class Row:
 
     @staticmethod
     def said(told: str, good: str) -> str:
-        """What is ``told`` of a verdict, and how many seeds are behind it where there is a quota."""
+        """What is ``told`` of a verdict, and the count of ``good`` seeds behind it where there is a quota."""
         return f"{told}, in {good}" if good else told
 
     def card(self) -> list[tuple[str, str]]:
