@@ -17,15 +17,22 @@ HALO = [withStroke(linewidth=2.5, foreground="white")]
 WORDS = "the proof promises\nsuccess from here on"
 
 
-def hero_figure(needed, arrays, table, level=1e-2):
+def succeeds(left, level=1e-2):
+    """The share of the seeds that left at most a share ``level`` of their loss. left: (..., S), NaN where one diverged."""
+    return (left <= level).mean(axis=-1)
+
+
+def hero_figure(needed, chaos):
     r"""Above, from which width the proof promises success; below, how many runs of the stored sweep had it.
 
-    needed: scaling -> record of :func:`attnflow.encoder.theorem.enough` at the numbers of samples of the sweep; arrays, table: of
-    the sweep; level: the share of the loss that counts as success.
+    A ring marks a cell in which half of the runs or more have it at one end of its band and not at the other. needed: scaling ->
+    record of :func:`attnflow.encoder.theorem.enough` at the numbers of samples of the sweep; chaos: what
+    :func:`attnflow.sensitivity.kept` says of the sweep.
     """
-    samples, widths = (np.array(table[name]) for name in ("samples", "width"))
+    samples, widths = (np.array(chaos.table.axes[name]) for name in ("samples", "width"))
     counts, places = np.meshgrid(samples, widths, indexing="ij")
-    done = (arrays["left"] <= level).mean(axis=-1)
+    done, most, least = (succeeds(left) for left in (chaos.arrays["left"], *chaos.ends("left")))
+    either = (most >= 0.5) != (least >= 0.5)
     ratios, style = {"height_ratios": (1, 1.15)}, {"xscale": "log", "yscale": "log", "xlim": (7, 150)}
     figure, (above, below) = plot.figure(rows=2, height=2.1, sharex=True, gridspec_kw=ratios)
     for scaling, record in needed.items():
@@ -37,6 +44,9 @@ def hero_figure(needed, arrays, table, level=1e-2):
     above.set_yticks([1e6, 1e12, 1e18, 1e24])
     drawn = below.scatter(
         counts, places, c=done, cmap="Blues", vmin=0, vmax=1, edgecolor=plot.COLOURS["blue"], s=45, zorder=3
+    )
+    below.scatter(
+        counts[either], places[either], s=130, facecolor="none", edgecolor=plot.COLOURS["black"], lw=0.9, label="either"
     )
     below.plot(samples, samples / (3 * theorem.D + 1), color="#777777", lw=1, ls=":")
     below.text(
