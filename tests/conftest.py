@@ -17,6 +17,15 @@ def refusal(call):
     return str(caught.value)
 
 
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """A folder of results like that of the book, seen from a folder below it."""
+    (tmp_path / "results" / "room").mkdir(parents=True)
+    (tmp_path / "results" / "claims.json").write_text("{}")
+    monkeypatch.chdir(tmp_path / "results" / "room")
+    return tmp_path / "results"
+
+
 def pytest_collection_modifyitems(items):
     """Put every slow kind of test into the group of tests/budget.toml that runs it; claims of a chapter share a process."""
     for item in items:

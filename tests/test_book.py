@@ -13,13 +13,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pytest
 import torch
 from docutils import nodes
 from sphinx.application import Sphinx
 
 from attnflow import __main__ as roof
-from attnflow import laws, stamp
+from attnflow import laws, sensitivity, stamp
 from attnflow.claims import Row
 from attnflow.claims.row import blank, read_run
 from attnflow.rooms import rooms
@@ -365,6 +366,14 @@ def test_ledger_puts_every_claim_under_the_title_of_its_room(tmp_path):
         cards = [node["ids"] for node in section.findall(nodes.section) if "claim" in node["classes"]]
         assert section.next_node().astext() == f"{room.number} · {room.title}"
         assert targets == [f"/notebooks/{room.page}"] and cards == [[f"claim-{room.name}-one"]]
+
+
+def test_the_chaos_of_a_sweep_is_told_as_it_is_stored():
+    for table in (one for room in rooms().values() for one in room.sweeps):
+        stored = sensitivity.kept(table).sensitivity
+        many, _, total, *_, worst = ledger.chaos(table).split()
+        assert (int(many), int(total)) == ((stored > 1e-3).sum(), stored.size)
+        assert float(worst[:-1]) == pytest.approx(np.nanmax(stored), rel=0.01)
 
 
 def test_library_page_lists_every_module_once_and_sections_in_reading_order():

@@ -7,9 +7,10 @@ import pytest
 import sympy as sp
 import torch
 from conftest import refusal
+from matplotlib import pyplot as plt
 
-from attnflow import checks, curves, flow, runs
-from attnflow.encoder import balancing, bounds, flips, kernel, lazy, limits, model, task, theorem, theory
+from attnflow import checks, curves, flow, runs, sensitivity
+from attnflow.encoder import ROOM, balancing, bounds, flips, kernel, lazy, limits, maps, model, task, theorem, theory
 from attnflow.encoder.model import Encoder
 from attnflow.encoder.setting import drawn, left, problem, trained
 from attnflow.ntk import arc_cosine
@@ -385,3 +386,19 @@ def test_first_width_of_a_power_law():
 )
 def test_bad_input_is_one_clear_error(call, words):
     assert words in refusal(call)
+
+
+def test_a_ring_marks_the_cells_whose_verdict_flips_within_their_band():
+    """Three chaotic cells: one that interpolates at one end of its band, one that does at both, and one that does at none."""
+    (table,) = theorem.SWEEPS
+    shape = tuple(map(len, table.axes.values()))
+    arrays = {"left": np.full((*shape, 6), 0.5)}
+    low, high = ({"left": np.full((*shape, 6), np.nan)} for _ in range(2))
+    sensitivities = np.zeros(shape)
+    for width, ends in ((1, (1e-3, 0.9)), (2, (1e-4, 2e-3)), (3, (0.1, 0.9))):
+        sensitivities[3, width] = 0.5
+        low["left"][3, width], high["left"][3, width] = ends
+    figure = maps.threshold_figure(ROOM.claim, sensitivity.Kept(table, arrays, sensitivities, low, high))
+    (rings,) = [drawn for drawn in figure.axes[0].collections if drawn.get_label().startswith("either")]
+    plt.close(figure)
+    assert rings.get_offsets().tolist() == [[table.axes["samples"][3], table.axes["width"][1]]]

@@ -224,3 +224,37 @@ def test_log_times_begin_at_zero_and_meet_both_ends():
 )
 def test_bad_input_is_one_clear_error(call, words):
     assert words in refusal(call)
+
+
+def test_a_nudge_moves_every_start_by_its_size_and_only_inside():
+    wide = torch.full((4, 500), -2.0, dtype=runs.DTYPE)
+    start = ones() | {"phi": wide, "psi": wide, "zero": torch.zeros(4, 1, dtype=runs.DTYPE)}
+
+    def field(state):
+        return linear()(state)[0], state
+
+    def begun():
+        return run(field, start, times=[0.0, 0.5], observe=dict).values
+
+    plain = begun()
+    assert all(torch.equal(plain[name][0], value) for name, value in start.items())
+    with flow.nudged(1e-3):
+        one, again = begun(), begun()
+        with flow.nudged(1e-3, seed=1):
+            other = begun()
+    moved = one["phi"][0] / start["phi"] - 1
+    assert moved.std() == pytest.approx(1e-3, rel=0.1) and moved.mean().abs() < 1e-4
+    assert torch.equal(one["phi"], again["phi"]) and torch.equal(one["zero"], plain["zero"])
+    assert (one["phi"][0] != other["phi"][0]).all()
+    assert (one["phi"][0] != one["psi"][0]).all(), "each tensor has noise of its own"
+    after = begun()
+    assert all(torch.equal(after[name], values) for name, values in plain.items())
+
+
+def test_a_nudge_ends_with_an_error_inside_it_and_has_a_size():
+    plain = run().loss
+    with pytest.raises(KeyError), flow.nudged(1e-3):
+        raise KeyError
+    assert torch.equal(run().loss, plain)
+    for settings, word in (((0.0,), "size"), ((float("nan"),), "size"), ((1e-3, -1), "seed")):
+        assert word in refusal(flow.nudged(*settings).__enter__)

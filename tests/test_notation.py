@@ -64,7 +64,7 @@ def test_what_is_a_letter():
     assert letters(r"\dot W_Q = -\nabla\mathcal L(\theta),\qquad \operatorname{tr} x") == {
         "W",
         "Q",
-        "L",
+        r"\mathcal L",
         r"\theta",
         "x",
     }

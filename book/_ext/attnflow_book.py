@@ -48,6 +48,7 @@ def setup(app):
     app.add_directive("attnflow-ledger", attnflow_ledger.Ledger)
     app.add_directive("attnflow-claim", attnflow_ledger.Told)
     app.add_directive("attnflow-environment", attnflow_ledger.Environment)
+    app.add_directive("attnflow-sensitivity", attnflow_ledger.Sensitivity)
     app.add_directive("attnflow-api", attnflow_api.Library)
     app.connect("autodoc-process-docstring", attnflow_api.docstring)
     app.connect("autodoc-process-signature", attnflow_api.signature)

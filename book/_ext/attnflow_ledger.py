@@ -1,4 +1,4 @@
-"""The claims ledger and the stamp of its run, drawn from ``results/claims.json`` when the book is built. Nothing is run here."""
+"""The claims ledger, the stamp of its run and the chaos of the sweeps, drawn from ``results`` when the book is built."""
 
 import re
 from pathlib import Path
@@ -6,8 +6,11 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
+from attnflow import sensitivity
+from attnflow.claims import show
 from attnflow.claims.row import read_run
 from attnflow.rooms import rooms
+from attnflow.sweep import home
 
 STORED = "results/claims.json"
 ABSENT = "No run is stored yet: `make claims` writes it."
@@ -141,3 +144,22 @@ class Environment(SphinxDirective):
             return [nodes.paragraph("", "", *inline(ABSENT))]
         environment, _ = read_run(path)
         return [table((name, [nodes.Text(str(value))]) for name, value in environment.items())]
+
+
+def chaos(sweep):
+    """How many cells of a stored sweep are chaotic, and how sensitive its most sensitive one is, in words."""
+    kept = sensitivity.kept(sweep)
+    part = f" ({len(kept.measured)} measured)" * bool(sweep.probe)
+    worst = show(float(kept.measured.max()))
+    return f"{kept.chaotic.sum()} of {kept.sensitivity.size} cells{part} chaotic; the most sensitive one has {worst}."
+
+
+class Sensitivity(SphinxDirective):
+    """``attnflow-sensitivity``: one line a stored sweep."""
+
+    def run(self):
+        """Draw a definition list of all sweeps, in the order of the book."""
+        for path in sorted(home().glob("*/*.npz")):
+            self.env.note_dependency(str(path))
+        tables = [one for room in rooms().values() for one in room.sweeps]
+        return [table((one.name, inline(chaos(one))) for one in tables)]

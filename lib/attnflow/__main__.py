@@ -43,7 +43,9 @@ def parser() -> Parser:
     many = every.add_parser("sweep", help="run a table of settings and seeds", description="Run a sweep.")
     many.add_argument("name", nargs="?", metavar="NAME", help="which sweep")
     many.add_argument("--out", metavar="DIR", help="where the files of its tasks go (default: results/runs/NAME)")
-    many.add_argument("--keep", action="store_true", help="store the whole table in results/, with its provenance")
+    many.add_argument(
+        "--keep", action="store_true", help="measure how chaotic each cell is, store the table in results/"
+    )
     many.add_argument(
         "--adopt", action="store_true", help="recompute three stored cells and take over today's code hash"
     )

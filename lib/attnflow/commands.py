@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from attnflow import claims, files, runs, stamp, sweep
+from attnflow import claims, files, runs, sensitivity, stamp, sweep
 from attnflow.claims import Claim, Row, quota
 from attnflow.claims.row import read_run
 from attnflow.rooms import cite, room, rooms, unique
@@ -117,15 +117,20 @@ def run_sweep(options: argparse.Namespace) -> int:
     runs.check("NAME", options.name, allowed, options.name in known)
     table, chapter = known[options.name]
     if options.adopt:
-        for place, gap in sweep.adopt(table, options.device or "cpu").items():
+        for place, gap in sensitivity.adopt(table, options.device or "cpu").items():
             print(f"cell {place}: largest difference {gap:.0e}")
         print(f"{table.name} is stored under the code {table.code}")
         return 0
     folder = Path(options.out or Path("results") / "runs" / options.name)
-    found = sweep.run(table, folder, options.jobs, options.device)
+    task = sensitivity.measured if options.keep else sweep.one
+    found = sweep.run(table, folder, options.jobs, options.device, task=task)
     print(f"{len(found)} tasks in {folder}")
     if options.keep:
-        print(f"stored as {sweep.keep(table, found, sweep.home() / chapter, options.device)} and .json")
+        terms = sensitivity.terms(table)
+        path = sweep.keep(table, found, sweep.home() / chapter, options.device, sensitivity=terms)
+        kept = sensitivity.kept(table)
+        print(f"{kept.chaotic.sum()} of {len(kept.measured)} cells that were measured are chaotic and have a band")
+        print(f"stored as {path} and .json")
     return 0
 
 

@@ -4,7 +4,6 @@ Each task writes its own ``.npz`` to a temporary file and renames it, so a file 
 there and repeats the rest, whatever stopped the first one. A whole table is kept as two files in ``results/``.
 """
 
-import datetime
 import hashlib
 import inspect
 import json
@@ -21,7 +20,7 @@ from tqdm import tqdm
 
 from attnflow import files, runs, stamp, threads
 
-TOLERANCE = 1e-6  # relative: what another order of sums may do to a cell that is not chaotic
+BESIDE = ":"  # in the names of what is measured of a cell besides its own arrays
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,8 @@ class Sweep:
 
     name: for the command line and the stored files; title: one line of help; function: (device, **settings) -> dict of
     arrays; axes: setting -> its values, whose product is the table; fixed: settings that all tasks share; single: keep the
-    arrays in single precision.
+    arrays in single precision. What is too dear for :mod:`attnflow.sensitivity` says, probe: setting -> those of its values at
+    which a cell is measured, all where it has no entry; brief: settings that take the place of its own there.
     """
 
     name: str
@@ -39,6 +39,8 @@ class Sweep:
     axes: dict
     fixed: dict = field(default_factory=dict)
     single: bool = False
+    probe: dict = field(default_factory=dict)
+    brief: dict = field(default_factory=dict)
 
     def tasks(self) -> list[dict]:
         """The settings of all tasks, in the order of the table."""
@@ -86,21 +88,25 @@ def load(path: Path, identity: dict) -> dict | None:
     return arrays if json.loads(str(arrays.pop("identity", "null"))) == identity else None
 
 
-def one(sweep: Sweep, settings: dict, folder: Path, where: torch.device) -> dict:
-    """Run one task of a ``sweep``, its ``settings``, on ``where``, unless its file in ``folder`` is whole. Returns its arrays."""
-    identity = sweep.identity(settings, where)
+def once(folder: Path, identity: dict, make: Callable[[], dict]) -> dict:
+    """The arrays of the file of an ``identity`` in a ``folder``; where it is not whole, what ``make`` returns, stored there."""
     path = address(folder, identity)
     arrays = load(path, identity)
     if arrays is None:
-        with threads.one():
-            arrays = cell(sweep, settings, where)
+        arrays = make()
         files.write_arrays(path, arrays | {"identity": np.array(json.dumps(identity))})
     return arrays
 
 
-def cell(sweep: Sweep, settings: dict, where: torch.device) -> dict:
-    """One task of a ``sweep``, its ``settings``, run now on ``where``. Returns name -> array."""
-    found = sweep.function(device=where, **settings)
+def one(sweep: Sweep, settings: dict, folder: Path, where: torch.device) -> dict:
+    """Run one task of a ``sweep``, its ``settings``, on ``where``, unless its file in ``folder`` is whole. Returns its arrays."""
+    return once(folder, sweep.identity(settings, where), lambda: cell(sweep, settings, where))
+
+
+def cell(sweep: Sweep, settings: dict, where: torch.device, count: int = 1) -> dict:
+    """One task of a ``sweep``, its ``settings``, run now on ``where``, with ``count`` threads. Returns name -> array."""
+    with threads.held(count):
+        found = sweep.function(device=where, **settings)
     return {
         name: value.cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
         for name, value in found.items()
@@ -108,20 +114,27 @@ def cell(sweep: Sweep, settings: dict, where: torch.device) -> dict:
 
 
 def run(
-    sweep: Sweep, folder: Path, jobs: int = 1, device: object = None, backend: str = "loky", progress: bool = True
+    sweep: Sweep,
+    folder: Path,
+    jobs: int = 1,
+    device: object = None,
+    backend: str = "loky",
+    progress: bool = True,
+    task: Callable[..., dict] = one,
 ) -> list[dict]:
     """Run the whole table on ``jobs`` processes of one thread each. Returns the arrays, in the order of the tasks.
 
     sweep: the table; folder: where its files go; device: for all tasks; backend: any joblib backend by name; progress: show a
-    bar. Raises WrongUse for a wrong ``jobs`` or an absent device.
+    bar; task: what is done for each, :func:`one` or :func:`attnflow.sensitivity.measured`. Raises WrongUse for a wrong ``jobs``
+    or an absent device.
     """
     jobs = runs.integer("jobs", jobs)
     where = runs.device(device)
     Path(folder).mkdir(parents=True, exist_ok=True)
     tasks = sweep.tasks()
-    calls = (joblib.delayed(one)(sweep, settings, folder, where) for settings in tasks)
+    calls = (joblib.delayed(task)(sweep, settings, folder, where) for settings in tasks)
     limit = {"inner_max_num_threads": 1} if backend == "loky" else {}
-    with threads.one(), joblib.parallel_config(backend=backend, **limit):
+    with threads.held(), joblib.parallel_config(backend=backend, **limit):
         found = joblib.Parallel(n_jobs=jobs, return_as="generator")(calls)
         return list(tqdm(found, total=len(tasks), desc=sweep.name, disable=None if progress else True))
 
@@ -140,11 +153,11 @@ def home() -> Path:
     return found
 
 
-def keep(sweep: Sweep, found: list[dict], folder: Path, device: object = None) -> Path:
+def keep(sweep: Sweep, found: list[dict], folder: Path, device: object = None, **more: dict) -> Path:
     """Store a whole ``sweep`` in a ``folder`` as NAME.npz and, with what made it, NAME.json. Returns the former's path.
 
-    found: what ``run`` returned on ``device``. Every array gets the axes of the table in front of its own. Raises WrongUse
-    where tasks returned arrays of different shapes.
+    found: what ``run`` returned on ``device``; more: what else NAME.json says. Every array gets the axes of the table in
+    front of its own. Raises WrongUse where tasks returned arrays of different shapes.
     """
     sizes = [len(values) for values in sweep.axes.values()]
     shapes = {name: sorted({each[name].shape for each in found}) for name in found[0]}
@@ -158,65 +171,22 @@ def keep(sweep: Sweep, found: list[dict], folder: Path, device: object = None) -
     settings = {"sweep": sweep.name, "title": sweep.title, "axes": sweep.axes, "fixed": sweep.fixed}
     files.write_arrays(path, stacked)
     made = {"code": sweep.code, "environment": stamp.environment(device), "adopted": []}
-    files.write_json(path.with_suffix(".json"), settings | made)
+    files.write_json(path.with_suffix(".json"), settings | made | more)
     return path
 
 
 def kept(name: str) -> tuple[dict, dict]:
     """The stored sweep of that ``name``, from any working directory: arrays, name -> array, and provenance, a dict.
 
-    Raises WrongUse where it is absent.
+    What :mod:`attnflow.sensitivity` stored besides is left out. Raises WrongUse where it is absent.
     """
+    arrays, path = stored(name)
+    return {key: values for key, values in arrays.items() if BESIDE not in key}, files.read_json(path)
+
+
+def stored(name: str) -> tuple[dict, Path]:
+    """All arrays of the stored sweep of that ``name``, and the file of its provenance. Raises WrongUse where it is absent."""
     path = next(iter(sorted(home().glob(f"*/{name}.npz"))), None)
     arrays = files.read_arrays(path) if path else None
     runs.check("name", name, f"that of a sweep stored in {home()}", arrays is not None)
-    return arrays, files.read_json(path.with_suffix(".json"))
-
-
-def recomputed(sweep: Sweep, cells: int = 3, device: object = "cpu") -> dict[int, float]:
-    """Recompute some ``cells`` of a stored ``sweep``, spread over the table, on ``device``: place -> largest difference.
-
-    A difference is relative to the largest stored entry of its array in that cell; entries that are not finite have to agree.
-    """
-    arrays, _ = kept(sweep.name)
-    tasks = sweep.tasks()
-    found = {}
-    for place in sorted({round(spot) for spot in np.linspace(0, len(tasks) - 1, runs.integer("cells", cells))}):
-        with threads.one():
-            fresh = cell(sweep, tasks[place], runs.device(device))
-        index = np.unravel_index(place, [len(values) for values in sweep.axes.values()])
-        found[place] = max(_apart(arrays[name][index], values) for name, values in fresh.items())
-    return found
-
-
-def _apart(stored, fresh):
-    """Largest difference of two arrays, over the largest stored entry; infinite where they are not finite alike."""
-    stored, fresh = (np.asarray(each).astype(stored.dtype).astype(float) for each in (stored, fresh))
-    finite = np.isfinite(stored)
-    if stored.shape != fresh.shape or not np.array_equal(stored[~finite], fresh[~finite], equal_nan=True):
-        return np.inf
-    gap = np.abs(stored[finite] - fresh[finite])
-    return float(gap.max(initial=0.0) / max(np.abs(stored[finite]).max(initial=0.0), 1e-300))
-
-
-def adopt(sweep: Sweep, device: object = "cpu") -> dict[int, float]:
-    """Write the hash of today's code beside a stored ``sweep``, with what three cells recomputed on ``device`` say of it.
-
-    There is no other way to change that hash but to run the table again. Returns place -> largest difference. Raises
-    WrongUse, and writes nothing, where a cell differs by more than ``TOLERANCE``.
-    """
-    found = recomputed(sweep, device=device)
-    allowed = f"at most {TOLERANCE:.0e}; otherwise: attnflow sweep {sweep.name} --keep"
-    runs.check(f"difference of cells of {sweep.name}", found, allowed, all(gap <= TOLERANCE for gap in found.values()))
-    path = next(iter(sorted(home().glob(f"*/{sweep.name}.npz"))))
-    provenance = files.read_json(path.with_suffix(".json"))
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    row = {
-        "from": provenance["code"],
-        "to": sweep.code,
-        "cells": {str(place): gap for place, gap in found.items()},
-        "date": today,
-    }
-    changed = {"code": sweep.code, "adopted": [*provenance["adopted"], row]}
-    files.write_json(path.with_suffix(".json"), provenance | changed)
-    return found
+    return arrays, path.with_suffix(".json")

@@ -6,22 +6,25 @@ from contextlib import ExitStack, contextmanager
 
 import torch
 
+from attnflow import runs
+
 
 @contextmanager
-def one() -> Iterator[None]:
-    """Hold numpy, scipy and torch to one thread inside a ``with``, whatever the environment says.
+def held(count: int = 1) -> Iterator[None]:
+    """Hold numpy, scipy and torch to ``count`` threads inside a ``with``, whatever the environment says.
 
     Without threadpoolctl it holds torch alone, and says so once in a warning.
     """
-    held = torch.get_num_threads()
+    runs.integer("count", count)
+    before = torch.get_num_threads()
     with ExitStack() as stack:
         try:
             from threadpoolctl import threadpool_limits
 
-            stack.enter_context(threadpool_limits(1))
+            stack.enter_context(threadpool_limits(count))
         except ImportError:
-            message = "threadpoolctl is absent: torch is held to one thread, numpy is not"
+            message = f"threadpoolctl is absent: torch is held to {count} thread{'s' * (count != 1)}, numpy is not"
             warnings.warn(message, RuntimeWarning, stacklevel=1)  # one place, so that it is shown once
-        torch.set_num_threads(1)
-        stack.callback(torch.set_num_threads, held)
+        torch.set_num_threads(count)
+        stack.callback(torch.set_num_threads, before)
         yield

@@ -22,7 +22,7 @@ class Trial:
     """How a number is made and what it has to meet.
 
     experiment: shared by all trials that read it, or a Derivation, which has no seeds; read: record -> one number a seed, of a
-    derivation its number -> a number; holds: a Criterion; predict: a number, or a function of the record; quota: ``"all"``
+    derivation what it returns -> a number; holds: a Criterion; predict: a number, or a function of the record; quota: ``"all"``
     seeds, or (k, of) as the least share; undefined: the number that a reading of NaN counts as; left at NaN, it neither makes
     a claim hold nor a control fail; kind: one of ``KINDS``; where none is given, a prediction where a number is predicted and
     an observation where none is.

@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from attnflow.claims.criteria import show
-
 SIZE = (440, 84)
 INK = {"claim": "#0072B2", "control": "#C2570C", "text": "#767676", "band": "#0072B2"}
 LANES = {"claim": 18, "control": 47}  # height of the two rows of dots
@@ -87,7 +85,7 @@ def svg(
         )
         ticks = {other: value for other, value in ticks.items() if abs(other - at) > 45} | {at: predicted}
     lines += [
-        f'<text x="{at:.0f}" y="76" text-anchor="middle" fill="{INK["text"]}">{show(value)}</text>'
+        f'<text x="{at:.0f}" y="76" text-anchor="middle" fill="{INK["text"]}">{value + 0.0:.4g}</text>'
         for at, value in ticks.items()
     ]
     for lane, values in (("claim", measured), ("control", control)):

@@ -55,7 +55,7 @@ class Settled:
 
 
 class Derivation(Settled):
-    """A calculation without seeds, by sympy or by counting: a function of its settings alone that returns a number.
+    """A calculation without seeds, by sympy or by counting: a function of its settings alone that returns a number, or several.
 
     >>> Derivation(lambda sign: 2 * sign, {"sign": 1}).but(sign=-1)()
     -2

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from attnflow import files
-from attnflow.claims import dots
+from attnflow.claims import box
 from attnflow.claims.claim import Claim
 from attnflow.claims.criteria import extent, show
 
@@ -92,12 +92,12 @@ class Row:
     @property
     def verdict(self) -> str:
         """What became of the claim."""
-        return self._in("holds" if self.holds else "does not hold", self.good)
+        return self.said("holds" if self.holds else "does not hold", self.good)
 
     @property
     def control_verdict(self) -> str:
         """What became of the control."""
-        return self._in("fails, as it must" if self.control_fails else "does not fail", self.control_good)
+        return self.said("fails, as it must" if self.control_fails else "does not fail", self.control_good)
 
     def line(self) -> str:
         """The view of the terminal."""
@@ -108,8 +108,8 @@ class Row:
             return head + f"could not be run: {self.error}"
         forecast = f"predicted {self.forecast}, " if self.forecast else ""
         return head + (
-            f"{forecast}measured {self.shown}: {self._in('holds' if self.holds else 'violated', self.good)} ({self.criterion}); "
-            f"control {self.control_shown} {self._in('fails' if self.control_fails else 'DOES NOT FAIL', self.control_good)}; "
+            f"{forecast}measured {self.shown}: {self.said('holds' if self.holds else 'violated', self.good)} ({self.criterion}); "
+            f"control {self.control_shown} {self.said('fails' if self.control_fails else 'DOES NOT FAIL', self.control_good)}; "
             f"{self.seconds:.1f} s"
         )
 
@@ -119,8 +119,8 @@ class Row:
             return [self.title, "", "", self.state, ""]
         if self.error:
             return [self.title, "", "", f"**could not be run**: {self.error}", ""]
-        holds = self._in("holds" if self.holds else "**violated**", self.good)
-        fails = self._in("fails" if self.control_fails else "**does not fail**", self.control_good)
+        holds = self.said("holds" if self.holds else "**violated**", self.good)
+        fails = self.said("fails" if self.control_fails else "**does not fail**", self.control_good)
         control = f"{self.control}: {self.found[1]}, {fails}"
         criterion = "a proof" if self.proved else self.criterion
         place = f'<a id="row-{self.key}"></a>'
@@ -142,41 +142,16 @@ class Row:
         return self.id.replace(".", "-")
 
     def picture(self) -> str:
-        """Its dots as one HTML element; empty for a proof and where nothing was run."""
-        if not self.dots or self.proved:
-            return ""
-        one = None if self.predicted is None else float(np.mean(self.predicted))
-        words = f"Dots on a line: {self.shown}, where {self.criterion} is accepted; its control {self.control_shown}"
-        return dots.image(dots.svg(*self.dots, self.accepted, one, self.title), words)
+        """Its dots as one HTML element: see :func:`attnflow.claims.box.picture`."""
+        return box.picture(self)
 
     def _repr_markdown_(self):
-        """The box of the chapter: statement, dots, what was predicted, measured and broken, and where it comes from."""
-        head = f'<a id="box-{self.key}"></a>**{self.title}** · [`{self.id}`](#claim-{self.key})'
-        parts = [head, self.statement, self.picture(), *self._told()]
-        lines = "\n\n".join(part for part in [*parts, f"*Where it comes from:* {self.provenance}."] if part)
-        return "\n".join("> " + line for line in lines.splitlines())
-
-    def _told(self):
-        """Two sentences: what became of the claim, and of its control."""
-        if not self.testable:
-            return [f"It is {self.state}."]
-        if self.error:
-            return [f"It **could not be run**: {self.error}."]
-        found, broken = self.found
-        over = f" over {len(self.measured)} seeds" if self.seed_dependent else ""
-        if self.proved:
-            first = f"{found.capitalize()}."
-        else:
-            forecast = f"Predicted {self.forecast}, measured" if self.forecast else "Measured"
-            holds = self._in("it holds" if self.holds else "it is **violated**", self.good)
-            accepted = "" if len(set(self.accepted)) == 1 else f" (accepted: {self.criterion})"
-            first = f"{forecast} {found}{over}{accepted}: {holds}."
-        fails = self._in("it fails, as it must" if self.control_fails else "it **does not fail**", self.control_good)
-        return [first, f"*Control,* {self.control}: {broken}; {fails}. {self.because}".rstrip()]
+        """The box of the chapter."""
+        return box.box(self)
 
     @staticmethod
-    def _in(told: str, good: str) -> str:
-        """A verdict, and how many seeds are behind it where there is a quota."""
+    def said(told: str, good: str) -> str:
+        """What is ``told`` of a verdict, and the count of ``good`` seeds behind it where there is a quota."""
         return f"{told}, in {good}" if good else told
 
     def card(self) -> list[tuple[str, str]]:

@@ -84,6 +84,7 @@ SWEEPS = (
         cell,
         {"length": (3, 4, 5, 6, 7, 8), "samples": tuple(range(6, 85, 6))},
         {"seeds": 4, "width": 64, "stop_loss": 1e-6},
+        probe={"length": (3, 5, 8), "samples": (6, 24, 48, 84)},
     ),
     Sweep(
         "paper_experiment",
@@ -92,5 +93,6 @@ SWEEPS = (
         {"reading": tuple(READINGS)},
         {"seeds": 4, "epochs": 30_000, "count": 200},
         single=True,
+        brief={"epochs": 2_137},  # a recorded one: as far as the chapter computes it again
     ),
 )

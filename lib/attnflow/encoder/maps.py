@@ -15,20 +15,29 @@ ATTENTION = {"uniform": (0.95, "white"), "saturated": (0.28, "white"), "random":
 KERNEL = {"lazy": (0.95, "white"), "moving": (0.28, "black")}
 
 
-def threshold_figure(claim, arrays, table, level=1e-2):
+def interpolates(left, level=1e-2):
+    """Whether the median of the seeds left at most a share ``level`` of its loss. left: (..., S), NaN where one diverged."""
+    return np.nanmedian(left, axis=-1) <= level
+
+
+def threshold_figure(claim, chaos):
     """Which widths interpolate how many samples, with the exponents of the sufficient condition shaded, not drawn.
 
-    claim: name -> Claim; arrays, table: of the sweep; level: the share of the loss that counts.
+    A ring marks a cell that does at one end of its band and does not at the other. claim: name -> Claim; chaos: what
+    :func:`attnflow.sensitivity.kept` says of the sweep.
     """
-    samples, widths = (np.array(table[name]) for name in ("samples", "width"))
+    samples, widths = (np.array(chaos.table.axes[name]) for name in ("samples", "width"))
     counts, places = np.meshgrid(samples, widths, indexing="ij")
-    done = np.nanmedian(arrays["left"], axis=-1) <= level
+    done, most, least = (interpolates(left) for left in (chaos.arrays["left"], *chaos.ends("left")))
+    either = most != least
     enough = np.minimum(samples ** plot.predicted(claim["exponent-one"]), 1e3)
     figure, axes = plot.figure(height=2.8)
     axes.set(xlabel="samples $n$", ylabel="width $k$", ylim=(0.25, 1e3), xscale="log", yscale="log")
     plot.ticks(axes.xaxis, samples)
     axes.scatter(counts[done], places[done], color=plot.COLOURS["blue"], label="interpolates", zorder=3)
     axes.scatter(counts[~done], places[~done], facecolor="none", edgecolor=plot.COLOURS["red"], label="does not")
+    ring = {"s": 90, "facecolor": "none", "edgecolor": "#222222", "lw": 0.8}
+    axes.scatter(counts[either], places[either], label="either, within its band", **ring)
     axes.plot(samples, samples / (3 * theorem.D + 1), color="#777777", lw=1, ls=":", label="one parameter a sample")
     axes.fill_between(samples, enough, 1e3, color=plot.PHASES[1], lw=0, zorder=0)
     axes.text(8.3, 700, WORDS, fontsize=8, va="top")

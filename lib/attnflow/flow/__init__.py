@@ -7,6 +7,7 @@ state that returns ``(loss, gradient)``: (S,) and a dict like the state. A singl
 from attnflow.flow.advance import Advance, Stepper
 from attnflow.flow.fields import at_rates, autograd, decayed, in_blocks
 from attnflow.flow.integrate import integrate, log_times
+from attnflow.flow.nudge import nudged
 from attnflow.flow.record import Ended, Record
 from attnflow.flow.reference import reference
 from attnflow.flow.steppers import Descent, Heun, Momentum, Optimiser
@@ -26,5 +27,6 @@ __all__ = [
     "in_blocks",
     "integrate",
     "log_times",
+    "nudged",
     "reference",
 ]

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from attnflow import runs
 from attnflow.flow.fields import Field
+from attnflow.flow.nudge import begun
 from attnflow.flow.record import Ended, Record, closed
 from attnflow.flow.steppers import Descent, Method
 from attnflow.runs import Stack, State
@@ -57,7 +58,7 @@ def integrate(
     runs.integer("at_once", at_once)
     method = Descent() if method is None else method
     runs.check("method", method, "a method such as Descent() or Heun()", hasattr(method, "bind"))
-    state = runs.state(start)
+    state = begun(runs.state(start))
     like = next(iter(state.values()))
     count, where = len(like), like.device
     step = _per_run("step", step, count, where, "finite and greater than 0", lambda value: value > 0)

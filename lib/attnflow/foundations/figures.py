@@ -39,7 +39,7 @@ def panel(axes, rows, steps, guides, legend=None, **labels):
 def layer_picture():
     """The layer as boxes and arrows: which factors meet in a product, and so which of them are balanced."""
     figure, axes = plot.diagram(
-        [
+        boxes=[
             ("$X$\ntokens", 0.9, 2.0, "black"),
             ("$W_Q$", 3.0, 3.3, "blue"),
             ("$W_K$", 3.0, 2.2, "blue"),
@@ -51,11 +51,7 @@ def layer_picture():
         ],
         links=[(0, 1), (0, 2), (0, 3), (1, 4), (2, 4), (3, 5), (4, 5), (5, 6), (6, 7)],
         size=(10, 4, 2.5),
-        half=0.48,
-        text=9,
-        line=1.6,
-        head=9,
-        gap=24,
+        **{"half": 0.48, "text": 9, "line": 1.6, "head": 9, "gap": 24},
     )
     axes.text(3.0, 3.85, "meet in $W_Q W_K^\\top$: balanced", ha="center", color=plot.COLOURS["blue"], fontsize=8.5)
     axes.text(5.0, 0.02, "meet in $W_V W_O$: balanced", ha="center", color=plot.COLOURS["green"], fontsize=8.5)
@@ -152,12 +148,8 @@ def small_start_figure(record):
         plot.measured(axes, record["times"], values, colour, rf"$\varepsilon = {scale}$")
     less = (scales[-1] / scales[0]) ** theory.balance_degree()
     ends = record["relative"][-1, -1] / less
-    plot.theory(
-        axes,
-        last,
-        ends.expand(len(last), -1),
-        [rf"the end of $\varepsilon = {scales[-1]}$, divided by {less:.0f}", *["_"] * (len(ends) - 1)],
-    )
+    names = [rf"the end of $\varepsilon = {scales[-1]}$, divided by {less:.0f}", *["_"] * (len(ends) - 1)]
+    plot.theory(axes, last, ends.expand(len(last), -1), names)
     return labelled(axes, yscale="log", xlabel="time $t$", ylabel=r"$\|D_{VO}\| / \|W_V\|\|W_O\|$")
 
 

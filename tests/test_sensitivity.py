@@ -1,0 +1,222 @@
+"""Chaos: what a nudge and a second thread do to a cell, its band, what a rerun may give, and what is stored of it."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import refusal
+
+from attnflow import files, flow, rooms, runs, sensitivity, sweep
+from attnflow.encoder import theorem
+
+CPU = torch.device("cpu")
+ALONE = {"backend": "sequential", "progress": False, "task": sensitivity.measured}
+STARTS = 16  # so many that the stored run, and each nudged one, is at an end of the band of some
+SWEEPS = [table for room in rooms.rooms().values() for table in room.sweeps]
+
+
+def logistic(device, rate, steps=60):
+    """Descent whose step is the logistic map: at rate 2 it rests, at rate 4 a distance doubles with each step, on average."""
+
+    def field(state):
+        theta = state["theta"]
+        return 1 + theta[:, 0].square(), {"theta": theta - rate * theta * (1 - theta)}
+
+    start = {"theta": torch.linspace(0.1, 0.45, STARTS, dtype=runs.DTYPE, device=device)[:, None]}
+    end = flow.integrate(field, start, step=1.0, times=[steps]).state["theta"][:, 0]
+    return {"end": end, "rate": np.full(3, rate), "gone": torch.full_like(end, torch.nan)}
+
+
+def rewritten(device, rate, steps=60):
+    """The same training, written otherwise."""
+    return dict(logistic(device=device, rate=rate, steps=steps))
+
+
+def shifted(device, rate, steps=60):
+    """Another training at rate 2."""
+    found = logistic(device, rate, steps)
+    return found | {"rate": found["rate"] * (1 + 1e-5 * (rate == 2))}
+
+
+def threaded(device, x):
+    """A cell that reads how many threads it has."""
+    return {"value": np.array([4.0 + x * torch.get_num_threads(), 10.0])}
+
+
+TABLE = sweep.Sweep("logistic", "calm and chaotic", logistic, {"rate": (2.0, 4.0)})
+
+
+@pytest.fixture
+def stored(results, tmp_path):
+    """The sweep of the logistic map, stored with its sensitivity."""
+    found = sweep.run(TABLE, tmp_path / "runs", **ALONE)
+    sweep.keep(TABLE, found, results / "room", sensitivity=sensitivity.terms(TABLE))
+    return sensitivity.kept(TABLE)
+
+
+def nudged(settings, seed):
+    with flow.nudged(sensitivity.NUDGE, seed):
+        return sweep.cell(TABLE, settings, CPU)
+
+
+def test_a_calm_cell_has_a_small_sensitivity_and_a_chaotic_one_a_band(tmp_path):
+    calm, chaotic = sweep.run(TABLE, tmp_path, **ALONE)
+    assert calm[":sensitivity"] < 1e-9 and np.isnan(calm["low:end"]).all() and np.isnan(calm["high:rate"]).all()
+    base, (first, *others) = sweep.cell(TABLE, {"rate": 4.0}, CPU), [nudged({"rate": 4.0}, seed) for seed in range(9)]
+    change = np.abs(first["end"] - base["end"]).max() / base["end"].max()
+    assert sensitivity.EDGE < chaotic[":sensitivity"] == pytest.approx(change)
+    ends = np.stack([one["end"] for one in (base, *others)])
+    found = np.stack([chaotic["low:end"], chaotic["high:end"]])
+    assert np.array_equal(found, [ends.min(axis=0), ends.max(axis=0)])
+    assert (chaotic["low:rate"] == 4).all() and (chaotic["high:rate"] == 4).all()
+
+
+def test_a_second_thread_counts_as_much_as_a_nudge(tmp_path):
+    table = sweep.Sweep("threaded", "one thread or two", threaded, {"x": (0, 1e-3, 1)})
+    none, some, much = sweep.run(table, tmp_path, **ALONE)
+    assert [one["value"][0] for one in (none, some, much)] == [4.0, 4.001, 5.0], "the stored run has one thread"
+    assert none[":sensitivity"] == 0 and some[":sensitivity"] == pytest.approx(1e-4) and much[":sensitivity"] == 0.1
+    assert np.isnan(some["low:value"]).all() and much["low:value"].tolist() == much["high:value"].tolist() == [5, 10]
+
+
+def test_the_cells_and_their_sensitivity_are_tasks_of_their_own_that_are_not_repeated(tmp_path):
+    first = sweep.run(TABLE, tmp_path, **ALONE)
+    assert sweep.run(TABLE, tmp_path, backend="sequential", progress=False)[0].keys() == {"end", "rate", "gone"}
+    written = sorted(tmp_path.iterdir())
+    bands = [path for path in written if ":sensitivity" in files.read_arrays(path)]
+    assert len(written) == 4 and len(bands) == 2
+    bands[0].write_bytes(b"")
+    before = {path: path.stat().st_mtime_ns for path in written}
+    again = sweep.run(TABLE, tmp_path, **ALONE)
+    assert [path for path in written if path.stat().st_mtime_ns != before[path]] == bands[:1]
+    np.testing.assert_equal(again, first)
+
+
+def test_what_is_stored_is_read_back_beside_the_sweep(stored):
+    arrays, provenance = sweep.kept("logistic")
+    assert arrays.keys() == {"end", "rate", "gone"} and provenance["sensitivity"] == sensitivity.terms(TABLE)
+    assert stored.sensitivity.shape == (2,) and stored.chaotic.tolist() == [False, True]
+    assert stored.most(2) == [1, 0] and stored.most() == [1] and stored.most(2, rate=2.0) == [0]
+    assert "settings = 'width'" in refusal(lambda: stored.most(width=1)) and "count = 0" in refusal(
+        lambda: stored.most(0)
+    )
+    assert stored.low["end"].shape == (2, STARTS) == stored.high["end"].shape
+
+
+def test_a_sweep_without_its_sensitivity_says_how_to_measure_it(results, tmp_path):
+    sweep.keep(TABLE, sweep.run(TABLE, tmp_path / "runs", **ALONE | {"task": sweep.one}), results / "room")
+    assert "logistic --keep" in refusal(lambda: sensitivity.kept(TABLE))
+
+
+def test_a_rerun_may_give_what_the_band_or_the_sensitivity_says(stored):
+    calm, chaotic = (sweep.cell(TABLE, {"rate": rate}, CPU) for rate in (2.0, 4.0))
+    assert stored.within(0, calm) and stored.within(1, chaotic) and stored.within(1, stored.recomputed(1))
+    tolerance = sensitivity.TOLERANCE
+    assert stored.within(0, calm | {"end": calm["end"] * (1 + 0.9 * tolerance)})
+    assert not stored.within(0, calm | {"end": calm["end"] * (1 + 1.1 * tolerance)})
+    low, high = stored.low["end"][1], stored.high["end"][1]
+    for share, fits in ((-0.9, True), (1.9, True), (-1.1, False), (2.1, False)):
+        assert stored.within(1, chaotic | {"end": low + share * (high - low)}) == fits
+    assert not stored.within(1, chaotic | {"rate": chaotic["rate"] * (1 + 1.1 * tolerance)}), "a calm entry beside"
+    assert not stored.within(0, calm | {"gone": np.zeros(STARTS)}) and not stored.within(
+        1, chaotic | {"end": low + torch.nan}
+    )
+    sharp = replace(stored, sensitivity=np.array([0.9e-3, 1.0]))
+    assert sharp.within(0, calm | {"end": calm["end"] * (1 + 0.8e-3)})
+    assert not sharp.within(0, calm | {"end": calm["end"] * (1 + 1e-3)})
+
+
+def test_a_probe_says_which_cells_are_measured_and_the_others_have_the_tolerance(results, tmp_path):
+    table = replace(TABLE, probe={"rate": (4.0,)})
+    sweep.keep(table, sweep.run(table, tmp_path / "runs", **ALONE), results / "room")
+    kept, calm = sensitivity.kept(table), sweep.cell(TABLE, {"rate": 2.0}, CPU)
+    assert np.isnan(kept.sensitivity[0]) and len(kept.measured) == 1 and kept.most(2) == [1, 0]
+    for times, fits in ((0.9, True), (1.1, False)):
+        assert kept.within(0, calm | {"end": calm["end"] * (1 + times * sensitivity.TOLERANCE)}) == fits
+
+
+def test_what_is_too_long_is_measured_in_brief_where_it_is_calm(tmp_path):
+    table = replace(TABLE, axes={"rate": (4.0,)}, fixed={"steps": 60}, brief={"steps": 10})
+    (cell,) = sweep.run(table, tmp_path, **ALONE)
+    assert np.array_equal(cell["end"], logistic(CPU, 4.0)["end"].numpy()) and 1e-12 < cell[":sensitivity"] < 1e-8
+    longer = replace(table, brief={"steps": 50})
+    assert "measure in full" in refusal(lambda: sweep.run(longer, tmp_path, **ALONE))
+
+
+def test_an_entry_that_is_no_number_in_some_runs_may_be_anything():
+    assert sensitivity.apart(np.array([1.0, np.nan]), np.array([1.0, 2.0])) == np.inf
+    assert sensitivity.apart(np.array([1.0, np.inf]), np.array([1.5, np.inf])) == 0.5
+    assert sensitivity.apart(np.array([1.0]), np.array([1.0, 1.0])) == np.inf
+    runs_of = [{"x": np.array([1.0, np.nan, np.nan, np.inf])}, {"x": np.array([2.0, 3.0, np.nan, np.inf])}]
+    band = sensitivity.band(runs_of[0], runs_of)
+    assert np.array_equal(band["low:x"], [1, -np.inf, np.nan, np.inf], equal_nan=True)
+    assert np.array_equal(band["high:x"], [2, np.inf, np.nan, np.inf], equal_nan=True)
+    one = {name[:-2]: {"x": values[None]} for name, values in band.items()}
+    kept = sensitivity.Kept(TABLE, {"x": runs_of[0]["x"][None]}, np.array([np.inf]), one["low"], one["high"])
+    assert all(kept.within(0, {"x": np.array([1.5, free, np.nan, np.inf])}) for free in (np.nan, -7.0))
+    for wrong in ([4.0, 0, np.nan, np.inf], [1.5, 0, 1, np.inf], [1.5, 0, np.nan, 9], [np.nan, 0, np.nan, np.inf]):
+        assert not kept.within(0, {"x": np.array(wrong)})
+
+
+def test_another_run_is_outside_the_band_with_the_chance_that_is_stated():
+    """Exchangeable runs, here normal: outside the raw band one in ten, at most 2 in 9; a width beyond it hardly ever."""
+    (generator,) = runs.streams([0], "band")
+    base, *nudges, fresh = torch.randn(2 + sensitivity.BAND, 40_000, generator=generator, dtype=runs.DTYPE).numpy()
+    band = sensitivity.band({"x": base}, [{"x": values} for values in (base, *nudges)])
+    low, high = band["low:x"], band["high:x"]
+    outside, beyond = ((fresh < low - more) | (fresh > high + more) for more in (0, high - low))
+    assert outside.mean() == pytest.approx(2 / (sensitivity.BAND + 2), abs=0.01)
+    assert outside.mean() < 2 / (sensitivity.BAND + 1) and beyond.mean() < 0.01
+
+
+def test_today_s_code_is_adopted_where_cells_may_be_reruns_and_only_there(stored, results, monkeypatch):
+    path = results / "room" / "logistic.json"
+    before, arrays = path.read_bytes(), path.with_suffix(".npz").read_bytes()
+    assert "logistic --keep" in refusal(lambda: sensitivity.adopt(replace(TABLE, function=shifted)))
+    assert path.read_bytes() == before
+    other = replace(TABLE, function=rewritten)
+    with flow.nudged(1e-13):
+        found = sensitivity.adopt(other)
+    assert found[0] < 1e-9 and found[1] > sensitivity.EDGE, "a chaotic cell inside its band"
+    (row,), code = json.loads(path.read_text())["adopted"], sweep.kept("logistic")[1]["code"]
+    assert (row["from"], row["to"], code) == (TABLE.code, other.code, other.code) and TABLE.code != other.code
+    assert row["cells"] == {str(place): gap for place, gap in found.items()}
+    assert path.with_suffix(".npz").read_bytes() == arrays and json.loads(path.read_text())["sensitivity"]
+
+
+def test_three_cells_of_a_large_table_are_recomputed_over_its_whole_length(results, tmp_path):
+    table = sweep.Sweep("long", "seven cells", threaded, {"x": tuple(range(7))}, single=True)
+    sweep.keep(table, sweep.run(table, tmp_path / "runs", **ALONE), results / "room")
+    assert sensitivity.recomputed(table) == {place: (0.0, True) for place in (0, 3, 6)}
+
+
+def test_training_at_the_edge_of_stability_is_chaotic_and_a_wide_net_is_not():
+    """Of the interpolation map: shorter runs, one cell that oscillates to the end and one that converges."""
+    found = {}
+    for width, samples in ((3, 64), (16, 8)):
+        settings = {"samples": samples, "width": width, "steps": 800}
+        table = sweep.Sweep("map", "one cell", theorem.threshold, {}, settings)
+        base = sweep.cell(table, settings, CPU)
+        with flow.nudged(sensitivity.NUDGE):
+            found[width] = sensitivity.change(base, sweep.cell(table, settings, CPU))
+    assert found[3] > sensitivity.EDGE and found[16] < 1e-9
+
+
+@pytest.mark.parametrize("table", SWEEPS, ids=lambda table: table.name)
+def test_a_stored_sweep_is_that_of_today_s_code_and_has_its_sensitivity(table):
+    provenance, kept = sweep.kept(table.name)[1], sensitivity.kept(table)
+    assert {name: list(each) for name, each in table.axes.items()} == provenance["axes"]
+    assert provenance["sensitivity"] == json.loads(json.dumps(sensitivity.terms(table)))
+    probed = [all(task[name] in values for name, values in table.probe.items()) for task in table.tasks()]
+    assert kept.sensitivity.shape == tuple(map(len, table.axes.values())) and (kept.measured >= 0).all()
+    assert (~np.isnan(kept.sensitivity)).flatten().tolist() == probed
+    for name, values in kept.arrays.items():
+        low, high = kept.low[name], kept.high[name]
+        assert low.shape == high.shape == values.shape
+        calm, cells, lows, highs = ~kept.chaotic, *(each[kept.chaotic] for each in (values, low, high))
+        assert np.isnan(low[calm]).all() and np.isnan(high[calm]).all()
+        known = ~np.isnan(cells)
+        assert ((lows <= cells) & (cells <= highs))[known].all(), "the stored run is in its band"
+    assert provenance["code"] == table.code or all(fits for _, fits in sensitivity.recomputed(table).values())
