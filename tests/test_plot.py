@@ -15,6 +15,7 @@ from matplotlib.colors import to_rgb
 from attnflow import plot, rooms, stamp, sweep
 from attnflow.cooccurrence import balancing as products
 from attnflow.cooccurrence import figures as words
+from attnflow.cooccurrence import maps as stopping
 from attnflow.cooccurrence import setting, stops
 from attnflow.encoder import balancing as neurons
 from attnflow.encoder import figures as nets
@@ -29,7 +30,7 @@ ORDER, RUN = (
     factors.descent_order.but(steps=(0.04, 0.02)),
     setting.base.but(samples=12, width=16, stop_loss=0.02, test=60),
 )
-IDLE, EDGE = stops.idle.but(samples=12, width=16, count=5), rates.edge_run.but(width=16, steps=9)
+IDLE, EDGE = stops.sizes.but(samples=12, width=16), rates.edge_run.but(width=16, steps=9)
 
 
 def stored(name):
@@ -43,7 +44,7 @@ FIGURES = {  # the figures that take claims, and what makes the records that the
     layers.breaking_figure: (LAYER, LAYER),
     words.drift_figure: (WORDS, WORDS),
     words.phases_figure: (RUN,),
-    words.attention_figure: (lambda *run: dict.fromkeys((0.1, 1, 16), IDLE(*run)), RUN, RUN),
+    stopping.attention_figure: (IDLE, IDLE.but(scales=(4.0, 8.0)), RUN, RUN),
     nets.drift_figure: (NEURONS, NEURONS.but(hidden=True), neurons.rated_drift.but(**SHORT)),
     nets.proof_figure: (theorem.watched_run.but(width=16, steps=20),),
     nets.edge_figure: (lambda *run: dict.fromkeys((1.9, 2.5, 4), EDGE(*run)),),

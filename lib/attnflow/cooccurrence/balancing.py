@@ -73,7 +73,7 @@ CLAIMS = (
     claim(
         "gradient",
         "The gradient of all four matrices",
-        r"The chain-rule gradient with S and $c$ as symbols equals autograd at random points.",
+        r"The chain-rule gradient, with $S$ and the number $yg$ of a sample as symbols, equals autograd at random points.",
         kinds.derived(theory.agreement, Below(1e-10), kind="proof", points=2),
         Control("the mean left out of the softmax derivative", {"complete": False}),
         provenance=f"paper, appendix B, re-{DERIVED}",

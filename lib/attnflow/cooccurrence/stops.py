@@ -32,7 +32,6 @@ def idleness(seeds: tuple, device: torch.device, scales: tuple = (0.05, 0.1), **
     return {"gap": torch.stack(gaps), "scales": scales}
 
 
-idle = Experiment(freezing)
 sizes = Experiment(idleness, {"count": 2, "step": 0.5})
 
 CLAIMS = (

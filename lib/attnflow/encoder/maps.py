@@ -25,7 +25,8 @@ def succeeds(left, level=1e-2):
 def hero_figure(needed, chaos):
     r"""Above, from which width the proof promises success; below, how many runs of the stored sweep had it.
 
-    A ring marks a cell in which more runs have it at one end of its band than at the other. needed: scaling -> record of :func:`attnflow.encoder.theorem.enough` at the numbers of samples of the sweep; chaos: what
+    A ring marks a cell in which more runs have it at one end of its band than at the other. needed: scaling -> record of
+    :func:`attnflow.encoder.theorem.enough` at the numbers of samples of the sweep; chaos: what
     :func:`attnflow.sensitivity.kept` says of the sweep.
     """
     samples, widths = (np.array(chaos.table.axes[name]) for name in ("samples", "width"))
