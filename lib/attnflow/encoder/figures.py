@@ -153,7 +153,7 @@ def lazy_figure(records):
 
 def exponent_figure():
     """Exponent of the sufficient width in the number of samples, over scalings, with the best radius dotted."""
-    grid, blue, red = np.linspace(0.26, 1.25, 50), plot.COLOURS["blue"], plot.COLOURS["red"]
+    grid, blue, red = np.linspace(0.26, 1.26, 51), plot.COLOURS["blue"], plot.COLOURS["red"]
     best, least = [float(bounds.best_radius("lecun", s)[1]) for s in grid], float(bounds.least_scaling("ntk"))
     figure, axes = plot.figure(height=2.7)
     for init, colour in (("lecun", blue), ("ntk", red)):
