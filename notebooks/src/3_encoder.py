@@ -63,11 +63,11 @@ began = time.perf_counter()
 # | caption: >-
 # |   How wide must the net be for $n$ samples? Above, dashed: the width from which the conditions of the proof hold; it
 # |   promises success in the shaded part, for logits divided by $\sqrt k$ (green) and by $k$ (blue). Below: nets that were
-# |   trained, with $\sqrt k$; the darker a dot, the more of six runs brought the loss to a hundredth. In
+# |   trained, with $\sqrt k$; the fuller a dot, the more of six runs brought the loss to a hundredth. In
 # |   the cell with a ring, rounding decides how many.
 # | alt: >-
 # |   Two panels over the number of samples, 8 to 64. Above, two dashed lines rise, from ten to the fifteen to ten to the
-# |   twenty-two and from ten to the seven to ten to the twelve. Below, widths of 2 to 16; dots are dark from about four to
+# |   twenty-two and from ten to the seven to ten to the twelve. Below, widths of 2 to 16; dots are full from about four to
 # |   twelve neurons on.
 threshold = stored["encoder-threshold"]
 alike = {
@@ -85,7 +85,7 @@ maps.hero_figure(needed, chaos)
 plt.show()
 
 # %% [markdown]
-# {numref}`fig-three-widths` puts the promise above what runs need. For eight samples fourteen powers of ten lie between the green line and the first dark dots. Nobody will ever train a net of the upper panel, and yet the theorem is true and its proof is
+# {numref}`fig-three-widths` puts the promise above what runs need. For eight samples fourteen powers of ten lie between the green line and the first full dots. Nobody will ever train a net of the upper panel, and yet the theorem is true and its proof is
 # short. This chapter proves it line by line, looks for the place where it loses those powers of ten, and then asks what the division by a power of the width
 # really does: to the attention, to the tangent kernel, to how far weights move, and to what can be learned at all.
 #
