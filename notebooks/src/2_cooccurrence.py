@@ -821,9 +821,8 @@ print(
 chaos = sensitivity.kept(tables["phase_diagram"])
 (place,) = chaos.most()
 same = chaos.within(place, chaos.recomputed(place))
-cell = ", ".join(
-    f"{name} {value}" for name, value in chaos.table.tasks()[place].items()
-)
+where = chaos.table.tasks()[place]
+cell = ", ".join(f"{name} {where[name]}" for name in chaos.table.axes)
 print(
     f"chaotic: {int(chaos.chaotic.sum())} of {len(chaos.measured)} cells that were measured"
 )
