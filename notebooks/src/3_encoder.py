@@ -63,8 +63,8 @@ began = time.perf_counter()
 # | caption: >-
 # |   How wide must the net be for $n$ samples? Above, dashed: the width from which the conditions of the proof hold; it
 # |   promises success in the shaded part, for logits divided by $\sqrt k$ (green) and by $k$ (blue). Below: nets that were
-# |   trained, with $\sqrt k$; the darker a dot, the more of six runs brought the loss to a hundredth. For eight samples
-# |   fourteen powers of ten lie between the green line and the first dark dots.
+# |   trained, with $\sqrt k$; the darker a dot, the more of six runs brought the loss to a hundredth. In
+# |   the cell with a ring, rounding decides how many.
 # | alt: >-
 # |   Two panels over the number of samples, 8 to 64. Above, two dashed lines rise, from ten to the fifteen to ten to the
 # |   twenty-two and from ten to the seven to ten to the twelve. Below, widths of 2 to 16; dots are dark from about four to
@@ -85,7 +85,7 @@ maps.hero_figure(needed, chaos)
 plt.show()
 
 # %% [markdown]
-# {numref}`fig-three-widths` puts the promise above what runs need. Nobody will ever train a net of the upper panel, and yet the theorem is true and its proof is
+# {numref}`fig-three-widths` puts the promise above what runs need. For eight samples fourteen powers of ten lie between the green line and the first dark dots. Nobody will ever train a net of the upper panel, and yet the theorem is true and its proof is
 # short. This chapter proves it line by line, looks for the place where it loses those powers of ten, and then asks what the division by a power of the width
 # really does: to the attention, to the tangent kernel, to how far weights move, and to what can be learned at all.
 #
@@ -586,7 +586,7 @@ Markdown("\n".join(rows))
 # grows faster than its $n^3$ and $n^2$, because in eight dimensions the samples crowd and $\alpha$ falls with $n$.
 #
 # Some cells of the map are **chaotic**: their training oscillates at the edge of stability and amplifies rounding, so that
-# a start moved by one part in $10^{12}$ ends elsewhere. Such a cell is stored with a band, the lowest and highest of nine runs, and a ring in {numref}`fig-three-widths` would mark one in which half of the runs succeed at one end of the band and fewer at the other.
+# a start moved by one part in $10^{12}$ ends elsewhere. Such a cell is stored with a band, the lowest and highest of nine runs, and a ring in {numref}`fig-three-widths` marks one in which more runs succeed at one end of the band than at the other.
 # The page computes the most sensitive cell again. Its digits are nobody's result: an entry of another run lies outside the band of nine with a chance of up to two in nine. So the page allows the width of the band once more on either side, which 3 of 54 further nudged runs of the three most sensitive cells still left.
 
 

@@ -25,14 +25,14 @@ def succeeds(left, level=1e-2):
 def hero_figure(needed, chaos):
     r"""Above, from which width the proof promises success; below, how many runs of the stored sweep had it.
 
-    A ring marks a cell in which half of the runs or more have it at one end of its band and not at the other. needed: scaling ->
-    record of :func:`attnflow.encoder.theorem.enough` at the numbers of samples of the sweep; chaos: what
+    A ring marks a cell in which more runs have it at one end of its band than at the other. needed: scaling -> record of
+    :func:`attnflow.encoder.theorem.enough` at the numbers of samples of the sweep; chaos: what
     :func:`attnflow.sensitivity.kept` says of the sweep.
     """
     samples, widths = (np.array(chaos.table.axes[name]) for name in ("samples", "width"))
     counts, places = np.meshgrid(samples, widths, indexing="ij")
     done, most, least = (succeeds(left) for left in (chaos.arrays["left"], *chaos.ends("left")))
-    either = (most >= 0.5) != (least >= 0.5)
+    either = most != least
     ratios, style = {"height_ratios": (1, 1.15)}, {"xscale": "log", "yscale": "log", "xlim": (7, 150)}
     figure, (above, below) = plot.figure(rows=2, height=2.1, sharex=True, gridspec_kw=ratios)
     for scaling, record in needed.items():
@@ -45,9 +45,8 @@ def hero_figure(needed, chaos):
     drawn = below.scatter(
         counts, places, c=done, cmap="Blues", vmin=0, vmax=1, edgecolor=plot.COLOURS["blue"], s=45, zorder=3
     )
-    below.scatter(
-        counts[either], places[either], s=130, facecolor="none", edgecolor=plot.COLOURS["black"], lw=0.9, label="either"
-    )
+    ring = {"s": 130, "facecolor": "none", "edgecolor": plot.COLOURS["black"], "lw": 0.9}
+    below.scatter(counts[either], places[either], label="either", **ring)
     below.plot(samples, samples / (3 * theorem.D + 1), color="#777777", lw=1, ls=":")
     below.text(
         68, samples[-1] / (3 * theorem.D + 1), "one parameter a sample", color="#777777", fontsize=8, va="center"
