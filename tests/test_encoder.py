@@ -10,7 +10,7 @@ from conftest import refusal
 from matplotlib import pyplot as plt
 
 from attnflow import checks, curves, flow, runs, sensitivity
-from attnflow.encoder import ROOM, balancing, bounds, flips, kernel, lazy, limits, maps, model, task, theorem, theory
+from attnflow.encoder import balancing, bounds, flips, kernel, lazy, limits, maps, model, task, theorem, theory
 from attnflow.encoder.model import Encoder
 from attnflow.encoder.setting import drawn, left, problem, trained
 from attnflow.ntk import arc_cosine
@@ -245,6 +245,17 @@ def test_powers_of_the_samples_are_those_of_orthogonal_samples(radius):
         assert {name: math.log(many[name] / few[name], 4) for name in powers} == pytest.approx(powers, abs=1e-9)
 
 
+def test_all_conditions_hold_from_the_last_width_on():
+    record = {"A_O": torch.tensor([[1.0, 9.0]]), "B": torch.tensor([[5.0, 2.0]]), "samples": (8,)}
+    assert theorem.last_of(record).tolist() == [[5.0, 9.0]]
+
+
+def test_scales_are_called_as_the_chapter_writes_them():
+    gradient, symbols = theory.encoder_gradient(length=2, d=1, k=1)
+    assert [str(symbols[name][0]) for name in ("r", "tau_0", "tau_1")] == ["r", "tau_0", "tau_1"]
+    assert {"r", "tau_1"} < {str(each) for each in gradient["W_V"].free_symbols}
+
+
 def test_the_curve_of_the_theorem():
     record = {
         "steps": torch.tensor([0.0, 1.0, 3.0], dtype=runs.DTYPE),
@@ -398,7 +409,7 @@ def test_a_ring_marks_the_cells_whose_verdict_flips_within_their_band():
     for width, ends in ((1, (1e-3, 0.9)), (2, (1e-4, 2e-3)), (3, (0.1, 0.9))):
         sensitivities[3, width] = 0.5
         low["left"][3, width], high["left"][3, width] = ends
-    figure = maps.threshold_figure(ROOM.claim, sensitivity.Kept(table, arrays, sensitivities, low, high))
-    (rings,) = [drawn for drawn in figure.axes[0].collections if drawn.get_label().startswith("either")]
+    figure = maps.hero_figure({}, sensitivity.Kept(table, arrays, sensitivities, low, high))
+    (rings,) = [drawn for drawn in figure.axes[1].collections if drawn.get_label().startswith("either")]
     plt.close(figure)
     assert rings.get_offsets().tolist() == [[table.axes["samples"][3], table.axes["width"][1]]]

@@ -12,7 +12,7 @@ import torch
 from conftest import refusal
 from matplotlib.colors import to_rgb
 
-from attnflow import plot, rooms, sensitivity, stamp, sweep
+from attnflow import plot, rooms, stamp, sweep
 from attnflow.cooccurrence import balancing as products
 from attnflow.cooccurrence import figures as words
 from attnflow.cooccurrence import maps as stopping
@@ -32,8 +32,6 @@ ORDER, RUN = (
 )
 IDLE, EDGE = stops.sizes.but(samples=12, width=16), rates.edge_run.but(width=16, steps=9)
 
-(THRESHOLD,) = theorem.SWEEPS
-
 
 def stored(name):
     """What makes the arrays and the axes of the stored sweep of that name."""
@@ -50,7 +48,6 @@ FIGURES = {  # the figures that take claims, and what makes the records that the
     nets.drift_figure: (NEURONS, NEURONS.but(hidden=True), neurons.rated_drift.but(**SHORT)),
     nets.proof_figure: (theorem.watched_run.but(width=16, steps=20),),
     nets.edge_figure: (lambda *run: dict.fromkeys((1.9, 2.5, 4), EDGE(*run)),),
-    maps.threshold_figure: (lambda *_: sensitivity.kept(THRESHOLD),),
     maps.flips_figure: stored("encoder-flips"),
 }
 

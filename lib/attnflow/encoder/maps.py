@@ -4,44 +4,57 @@ In each figure, arrays are those of the sweep, and table its axes, name -> value
 """
 
 import numpy as np
+from matplotlib.patheffects import withStroke
 
 from attnflow import plot
 from attnflow.encoder import flips, lazy, theorem, theory
-from attnflow.encoder.figures import BESIDE, LOSS, MARKED, SCALING, WIDTH
+from attnflow.encoder.figures import LOSS, MARKED, SCALING, SMALL, WIDTH
 
-WORDS = "where a sufficient condition $n^2$ could\nbegin, if its constant were one"
-# Where the phases are called what, at the right edge of their panel: name -> (scaling, colour).
-ATTENTION = {"uniform": (0.95, "white"), "saturated": (0.28, "white"), "random": (0.52, "white")}
-KERNEL = {"lazy": (0.95, "white"), "moving": (0.28, "black")}
-
-
-def interpolates(left, level=1e-2):
-    """Whether the median of the seeds left at most a share ``level`` of its loss. left: (..., S), NaN where one diverged."""
-    return np.nanmedian(left, axis=-1) <= level
+# Where the phases are called what, at the right edge of their panel: name -> scaling.
+ATTENTION = {"uniform": 0.94, "random": 0.53, "saturated": 0.29}
+KERNEL = {"lazy": 0.94, "moving": 0.29}
+HALO = [withStroke(linewidth=2.5, foreground="white")]
+WORDS = "the proof promises\nsuccess from here on"
 
 
-def threshold_figure(claim, chaos):
-    """Which widths interpolate how many samples, with the exponents of the sufficient condition shaded, not drawn.
+def succeeds(left, level=1e-2):
+    """The share of the seeds that left at most a share ``level`` of their loss. left: (..., S), NaN where one diverged."""
+    return (left <= level).mean(axis=-1)
 
-    A ring marks a cell that does at one end of its band and does not at the other. claim: name -> Claim; chaos: what
+
+def hero_figure(needed, chaos):
+    r"""Above, from which width the proof promises success; below, how many runs of the stored sweep had it.
+
+    A ring marks a cell in which more runs have it at one end of its band than at the other. needed: scaling -> record of
+    :func:`attnflow.encoder.theorem.enough` at the numbers of samples of the sweep; chaos: what
     :func:`attnflow.sensitivity.kept` says of the sweep.
     """
     samples, widths = (np.array(chaos.table.axes[name]) for name in ("samples", "width"))
     counts, places = np.meshgrid(samples, widths, indexing="ij")
-    done, most, least = (interpolates(left) for left in (chaos.arrays["left"], *chaos.ends("left")))
+    done, most, least = (succeeds(left) for left in (chaos.arrays["left"], *chaos.ends("left")))
     either = most != least
-    enough = np.minimum(samples ** plot.predicted(claim["exponent-one"]), 1e3)
-    figure, axes = plot.figure(height=2.8)
-    axes.set(xlabel="samples $n$", ylabel="width $k$", ylim=(0.25, 1e3), xscale="log", yscale="log")
-    plot.ticks(axes.xaxis, samples)
-    axes.scatter(counts[done], places[done], color=plot.COLOURS["blue"], label="interpolates", zorder=3)
-    axes.scatter(counts[~done], places[~done], facecolor="none", edgecolor=plot.COLOURS["red"], label="does not")
-    ring = {"s": 90, "facecolor": "none", "edgecolor": "#222222", "lw": 0.8}
-    axes.scatter(counts[either], places[either], label="either, within its band", **ring)
-    axes.plot(samples, samples / (3 * theorem.D + 1), color="#777777", lw=1, ls=":", label="one parameter a sample")
-    axes.fill_between(samples, enough, 1e3, color=plot.PHASES[1], lw=0, zorder=0)
-    axes.text(8.3, 700, WORDS, fontsize=8, va="top")
-    axes.legend(**BESIDE)
+    ratios, style = {"height_ratios": (1, 1.15)}, {"xscale": "log", "yscale": "log", "xlim": (7, 150)}
+    figure, (above, below) = plot.figure(rows=2, height=2.1, sharex=True, gridspec_kw=ratios)
+    for scaling, record in needed.items():
+        (colour, label), first = SCALING[scaling], theorem.last_of(record).log10().mean(dim=1)
+        plot.theory(above, samples, 10**first, colour=colour)
+        above.fill_between(samples, 10**first, 1e27, color=plot.COLOURS[colour], alpha=0.1, lw=0)
+        above.text(68, 10 ** first[-1], f"{WORDS},\n{label}", color=plot.COLOURS[colour], fontsize=8, va="center")
+    above.set(ylim=(1e5, 1e27), ylabel="width $k$, the proof", **style)
+    above.set_yticks([1e6, 1e12, 1e18, 1e24])
+    drawn = below.scatter(
+        counts, places, c=done, cmap="Blues", vmin=0, vmax=1, edgecolor=plot.COLOURS["blue"], s=45, zorder=3
+    )
+    ring = {"s": 130, "facecolor": "none", "edgecolor": plot.COLOURS["black"], "lw": 0.9}
+    below.scatter(counts[either], places[either], label="either", **ring)
+    below.plot(samples, samples / (3 * theorem.D + 1), color="#777777", lw=1, ls=":")
+    below.text(
+        68, samples[-1] / (3 * theorem.D + 1), "one parameter a sample", color="#777777", fontsize=8, va="center"
+    )
+    figure.colorbar(drawn, cax=below.inset_axes((0.83, 0.63, 0.02, 0.34)), label="runs that\nsucceed")
+    below.set(xlabel="samples $n$", ylabel="width $k$, runs", ylim=(0.25, 24), **style)
+    plot.ticks(below.xaxis, samples)
+    plot.ticks(below.yaxis, widths)
     return figure
 
 
@@ -56,14 +69,15 @@ def phase_figure(arrays, table):
     edges = np.stack([theory.scaling_at(variance, grid) for variance in theory.variance_at((0.05, 0.5), 4)], axis=1)
     figure, panels = plot.figure(2, height=3.1, sharey=True, ylabel="scaling $s$")
     for axes, title, values, lines, words in (
-        (panels[0], "entropy deficit at the start", arrays["deficit"].mean(axis=-1), edges, ATTENTION),
+        (panels[0], "deficit at the start", arrays["deficit"].mean(axis=-1), edges, ATTENTION),
         (panels[1], "change of the kernel", change, lazy.boundary(change, scalings, widths, grid), KERNEL),
     ):
         drawn = axes.pcolormesh(widths, scalings, np.log10(values), shading="nearest", cmap="cividis")
-        figure.colorbar(drawn, ax=axes, label=r"$\log_{10}$")
-        plot.theory(axes, grid, lines, colour="red")
-        for word, (place, colour) in words.items():
-            axes.text(widths[-1], place, word, ha="right", color=colour, fontsize=8.5)
+        figure.colorbar(drawn, ax=axes, label=rf"$\log_{{10}}$ of the {title.split()[0]}")
+        for line in plot.theory(axes, grid, lines, colour="black"):
+            line.set_path_effects(HALO)
+        for word, place in words.items():
+            axes.text(widths[-2], place, word, ha="left", va="center", color="#212121", fontsize=8.5, path_effects=HALO)
         axes.set(xscale="log", xlabel="width $k$", title=title, ylim=(scalings[0] - 0.06, scalings[-1] + 0.06))
         plot.ticks(axes.xaxis, widths)
     return figure
@@ -96,14 +110,14 @@ def flips_figure(claim, arrays, table):
             widths,
             root * flips.extended(widths, whole, (half, -1, -1.5)),
         ),
-        (widths, -root * found["pull"].mean(axis=1), "orange", "masks", widths, -root * found["expected"].mean(axis=1)),
+        (widths, -root * found["pull"].mean(axis=1), "purple", "masks", widths, -root * found["expected"].mean(axis=1)),
     ]
-    figure, panels = plot.figure(3, width=8.4, height=2.7)
-    look = {"look": MARKED, "xlabel": WIDTH, "legend": {"fontsize": 7}}
-    plot.loglog(panels[0], widths, shares, title="share of masks that flip", **look)
-    rows = [(norms["change"], "blue", "whole", widths, change), row(norms["masks"], "orange", "masks alone")]
+    figure, panels = plot.figure(3, height=2.7)
+    look = {"look": MARKED, "xlabel": WIDTH, "legend": SMALL}
+    plot.loglog(panels[0], widths, shares, title="share of flipped masks", **look)
+    rows = [(norms["change"], "blue", "whole", widths, change), row(norms["masks"], "purple", "masks alone")]
     plot.loglog(panels[1], widths, rows, title="change of the kernel", **look)
-    plot.panel(panels[2], traces, places=widths, xscale="log", title=r"change of its trace, $\times\sqrt{k}$", **look)
+    plot.panel(panels[2], traces, places=widths, xscale="log", title=r"of its trace, $\times\sqrt{k}$", **look)
     plot.levels(panels[2], [0])
     for axes in panels:
         plot.ticks(axes.xaxis, widths[::4])
@@ -116,20 +130,26 @@ def cells(table):
 
 
 def synthetic_figure(arrays, table):
-    """The recalled synthetic experiment: loss, movement of the weights, change of the kernel, both scalings.
+    """The recalled synthetic experiment: loss, movement of the weights, change of the kernel, one row a scaling.
 
-    arrays, table: of the sweep.
+    arrays, table: of the sweep. Losses below 1e-12 are drawn there.
     """
     titles = (f"loss, {LOSS}", "movement of the weights", "change of the kernel")
-    figure, panels = plot.figure(3, width=8.4, height=2.7)
-    for axes, name, title in zip(panels, ("loss", "moved", "kernel"), titles, strict=True):
-        values = np.maximum(np.median(arrays[name], axis=-1), 1e-12)
-        epochs = np.linspace(0, arrays["epochs"].max(), values.shape[2])
-        for i, j, width, colour, label in cells(table):
-            look = {"color": plot.COLOURS[colour], "alpha": (0.35, 0.65, 1.0)[i], "lw": 1.1}
-            axes.plot(epochs[1:], values[i, j, 1:], label=f"{label}, $k = {width}$", **look)
-        axes.set(yscale="log", xlabel="epoch", title=title)
-    panels[2].legend(**BESIDE | {"fontsize": 6.5})
+    figure, panels = plot.figure(3, 2, height=2.0, sharex=True, sharey="col")
+    for i, j, width, _, label in cells(table):
+        for axes, name in zip(panels[j], ("loss", "moved", "kernel"), strict=True):
+            values = np.maximum(np.median(arrays[name][i, j], axis=-1), 1e-12)
+            epochs = np.linspace(0, arrays["epochs"].max(), len(values))
+            start = name != "loss"
+            look = {"color": plot.COLOURS[("sky", "green", "blue")[i]], "lw": 1.3, "label": f"$k = {width}$"}
+            axes.plot(epochs[start:], values[start:], **look)
+            axes.set(yscale="log", xlim=(0, 400))
+        panels[j, 0].set_ylabel(label)
+    for axes, below, title in zip(panels[0], panels[1], titles, strict=True):
+        axes.set_title(title, fontsize=9)
+        below.set_xlabel("step")
+    for axes in panels[:, 2]:
+        plot.direct(axes, gap=0.12)
     return figure
 
 
@@ -140,11 +160,11 @@ def vision_figure(arrays, table):
     """
     figure, panels = plot.figure(2)
     for i, j, width, colour, label in cells(table):
-        look = {"color": plot.COLOURS[colour], "ls": "-" if i else ":", "lw": 1.1}
-        look["label"] = [f"{label}, width {width}", *["_"] * (arrays["loss"].shape[-1] - 1)]
+        look = {"color": plot.COLOURS[colour], "ls": "-" if i else ":", "lw": 1.2}
+        look["label"] = [f"{label}, {width}", *["_"] * (arrays["loss"].shape[-1] - 1)]
         for axes, name in zip(panels, ("loss", "deficit"), strict=True):
             axes.plot(arrays["steps"][i, j], arrays[name][i, j], **look)
     panels[0].set(xlabel="step", title="training loss")
     panels[1].set(xlabel="step", title="entropy deficit of the attention", yscale="log")
-    panels[1].legend(loc="lower right", fontsize=7)
+    plot.direct(panels[1])
     return figure

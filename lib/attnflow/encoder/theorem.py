@@ -80,6 +80,11 @@ def enough(seeds, device, scaling, d=ORTHOGONAL, samples=SAMPLES, length=2, fiel
     return checks.stacked(found) | {"samples": samples}
 
 
+def last_of(record):
+    """The width from which all conditions hold, of a ``record`` of :func:`enough`: the largest of them, (N, S)."""
+    return torch.stack([each for name, each in record.items() if name != "samples"]).amax(dim=0)
+
+
 def threshold(device, samples, width, init="lecun", seeds=tuple(range(6)), steps=3000, unit=0.35):
     """One cell of the interpolation map: share of the loss left after descent, NaN where it diverged. ``left`` (S,).
 

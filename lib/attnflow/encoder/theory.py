@@ -33,16 +33,17 @@ def encoder_gradient(length=2, d=2, k=2, hidden=False, homogeneous=True):
     symbols): dicts name -> sympy matrix.
     """
     shapes = {"X": (length, d), "W_Q": (d, k), "W_K": (d, k), "W_V": (d, k), "W_O": (k, 1), "S": (length, length)}
-    shapes |= {"E": (length, k), "r": (1, 1), "tau": (1, 2)}
+    shapes |= {"E": (length, k)}
     shapes |= ({"W_H": (k, k)} if hidden else {}) | ({} if homogeneous else {"H": (length, k)})
     names = {name: symbolic.matrix(name, *shape) for name, shape in shapes.items()}
+    names |= {name: sp.ImmutableMatrix([[sp.Symbol(name, real=True)]]) for name in ("r", "tau_0", "tau_1")}
     tokens, query, key, value, out = (names[name] for name in ("X", "W_Q", "W_K", "W_V", "W_O"))
-    weights, mask, (inner, outer) = names["S"], names["E"], names["tau"]
+    weights, mask, residual, inner, outer = (names[name] for name in ("S", "E", "r", "tau_0", "tau_1"))
     mixed, ones, behind = weights * tokens, sp.ones(length, 1), names.get("W_H", sp.eye(k))
     active = sp.matrix_multiply_elementwise(mask, mixed * value * behind) if homogeneous else names["H"]
-    error, slopes = outer * names["r"][0] / length, sp.matrix_multiply_elementwise(mask, ones * out.T)
+    error, slopes = outer[0] * residual[0] / length, sp.matrix_multiply_elementwise(mask, ones * out.T)
     back = error * slopes * behind.T
-    force = inner * tokens.T * symbolic.softmax_slope(weights, back * value.T * tokens.T) * tokens
+    force = inner[0] * tokens.T * symbolic.softmax_slope(weights, back * value.T * tokens.T) * tokens
     gradient = {"W_O": error * active.T * ones, "W_V": mixed.T * back, "W_Q": force * key, "W_K": force.T * query}
     gradient |= {"W_H": error * (mixed * value).T * slopes} if hidden else {}
     return {name: sp.ImmutableMatrix(matrix) for name, matrix in gradient.items()}, names
@@ -66,8 +67,9 @@ def gradient_agrees(hidden=False, length=2, d=2, k=3):
     def intermediate(point):
         state, inputs, labels, _ = stack(point)
         weights, *_, entering = model.inside(state, inputs, net)
-        residual, scales = model.forward(state, inputs, net) - labels, [[net.tau_0, net.tau_1]]
-        return {"S": weights[0, 0], "E": entering[0].relu().sign(), "r": residual, "tau": labels.new_tensor(scales)}
+        scales = {name: labels.new_tensor(getattr(net, name)) for name in ("tau_0", "tau_1")}
+        residual = model.forward(state, inputs, net) - labels
+        return scales | {"S": weights[0, 0], "E": entering[0].relu().sign(), "r": residual}
 
     return symbolic.agree(
         expressions, symbols, lambda point: model.loss(*stack(point))[0], draw, intermediate, points=2
