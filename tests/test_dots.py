@@ -49,3 +49,4 @@ def test_a_common_prediction_keeps_distances_in_half_widths():
     assert Near(rel=0.2).beside(measured, predicted, 2.0) == pytest.approx([2.2, 2.2])
     assert Exactly().beside(measured, predicted, 2.0) == pytest.approx([2.1, 2.4])
     assert Below(1.0).beside(measured, None, None) is measured
+    assert Below(1.0).beside(measured, predicted, 2.0) is measured

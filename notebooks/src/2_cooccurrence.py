@@ -428,10 +428,8 @@ seen["law-key-sum"]
 rho = sp.Symbol("rho")
 S_1, S_2, S_4 = sp.symbols("S_1 S_2 S_4", positive=True)
 ds_1, ds_2, ds_4 = -S_1 * (2 - rho), -S_2 * (rho - 1), -S_4 * rho
-above, below = (
-    2 * ds_2 + ds_4 - ds_1,
-    ds_1 - ds_2,
-)  # of the fraction rho, with s_3 = s_2
+above = 2 * ds_2 + ds_4 - ds_1  # of the fraction rho, with s_3 = s_2
+below = ds_1 - ds_2
 drho = sp.collect(sp.expand(above - rho * below), rho)
 drho
 
@@ -619,7 +617,7 @@ seen["range-edge"]
 # | name: fig-two-phases
 # | caption: >-
 # |   Four runs (pale) over the predictions of an ODE for seven numbers (dashed), with the two phases shaded. Panel (c) enlarges the beginning of (d); grey in it is $\log 2$, the loss of no knowledge.
-# |   In (b) the grey band is the proven range of $\rho$, drawn from Phase 2 on, and dotted are the limits in closed form. Panels (e) and (f) are changes since the start; mind the factor $10^{-4}$ of (e).
+# |   In (b) grey is the range (1, 2) that $\rho$, drawn in Phase 2, may not leave, and dotted are the limits in closed form. Panels (e) and (f) are changes since the start; mind the factor $10^{-4}$ of (e).
 # | alt: >-
 # |   Six panels over logarithmic time with two shaded phases: token scores, ratios of sums of
 # |   loss derivatives, class losses twice, changes of attention scores and of the value Gram matrix. Four measured runs lie on the
@@ -666,9 +664,6 @@ seen["balance-range"]
 seen["balance-limit"]
 
 # %% [markdown]
-# **(f) Value weights.** $W_VW_V^\top$ follows suit: $\gamma$ is read off $W_V$, so words whose scores grow together align. From a small start $W_V = \gamma\,\omega^\top/\|\omega\|^2$, so that its entries
-# are $\gamma_v\gamma_w/\|\omega\|^2$, the dashed lines.
-#
 # **(e) Attention scores.** They do have the signs of {prf:ref}`thm-two-phases`, but look at the scale of the axis. They move *because* the token scores have
 # moved: at the start $W_QW_Q^\top$ and $W_KW_K^\top$ are near $\sigma_0^2k\,I$, so that to first order $\dot\Phi = -G_\Phi W_KW_K^\top - W_QW_Q^\top G_\Phi \approx -2\sigma_0^2k\,G_\Phi$, which is the dashed line. By {eq}`eq-flow-two` and the slope before it,
 # $\Phi_{12}$ rises if word 2 is worth more than the mean of a sample that holds both words, and $\Phi_{13}$ falls because word 3 is worth less.
@@ -680,6 +675,9 @@ seen["separation"]
 seen["score-signs"]
 
 # %% [markdown]
+# **(f) Value weights.** $W_VW_V^\top$ follows suit: $\gamma$ is read off $W_V$, so words whose scores grow together align. From a small start $W_V = \gamma\,\omega^\top/\|\omega\|^2$, so that its entries
+# are $\gamma_v\gamma_w/\|\omega\|^2$, the dashed lines.
+#
 # **Three ways to one answer**, on a small example with $n = 12$, $L = 4$ and $k = 64$: $\gamma_1$ at $\tau = 4$ from the reduced flow, from an adaptive method of
 # order 8 applied to all weights, and from descent; and the order at which descent and Heun's method approach the flow.
 
@@ -821,9 +819,8 @@ print(
 chaos = sensitivity.kept(tables["phase_diagram"])
 (place,) = chaos.most()
 same = chaos.within(place, chaos.recomputed(place))
-cell = ", ".join(
-    f"{name} {value}" for name, value in chaos.table.tasks()[place].items()
-)
+where = chaos.table.tasks()[place]
+cell = ", ".join(f"{name} {where[name]}" for name in chaos.table.axes)
 print(
     f"chaotic: {int(chaos.chaotic.sum())} of {len(chaos.measured)} cells that were measured"
 )

@@ -55,8 +55,13 @@ class Criterion(ABC):
         """The two ends of what meets it, given what was ``predicted``; infinite where there is no end."""
 
     def beside(self, measured: np.ndarray, predicted: np.ndarray | None, common: float | None) -> np.ndarray:
-        """The ``measured`` (S,) as if a ``common`` number were predicted for all and not one each, ``predicted`` (S,)."""
-        return measured if predicted is None or common is None else common + (measured - predicted)
+        """The ``measured`` (S,) as if a ``common`` number were predicted for all and not one each, ``predicted`` (S,).
+
+        Where the criterion does not compare with a prediction they stay where they are.
+        """
+        if not self.predicts or predicted is None or common is None:
+            return measured
+        return common + (measured - predicted)
 
     def show(self, measured: Sequence[float]) -> str:
         """The ``measured`` numbers as text: one number, or their range."""

@@ -120,8 +120,8 @@ CLAIMS = (
     claim(
         "boundary",
         "Phase 1 ends when the reduced flow says so",
-        r"$\tau_\star = \|\omega(0)\|^2t_\star$, where the mean margins of all classes stay positive; "
-        r"with $\sigma_0 = 0.001/\sqrt{Lk}$.",
+        r"From $\tau_\star = \|\omega(0)\|^2t_\star$ on the mean margins of all classes stay positive; the reduced flow says "
+        r"when, here for a start of $\sigma_0 = 0.001/\sqrt{Lk}$.",
         Trial(early, itemgetter("tau_1"), Near(rel=0.003), predict=partial(landmark, name="tau")),
         UNEQUAL,
         provenance=f"{DERIVED}; that a time of order $1/\\|\\omega\\|^2$ exists is the paper's own Theorem 3.1",
