@@ -4,12 +4,13 @@ One object renders the box in the chapter, gives the dashed line of a figure, is
 """
 
 from attnflow.claims import kinds
+from attnflow.claims.box import table
 from attnflow.claims.claim import Claim, Control, Trial, chapter_of
 from attnflow.claims.criteria import Above, Below, Between, Criterion, Exactly, Near, show
 from attnflow.claims.evaluation import Verdicts, evaluate, evaluate_all, settled
 from attnflow.claims.experiment import Derivation, Experiment, forget
 from attnflow.claims.quota import enough
-from attnflow.claims.row import Row, table
+from attnflow.claims.row import Row
 
 __all__ = [
     "Above",

@@ -1,4 +1,6 @@
-"""The box of a claim that was run, as a chapter shows it: what is claimed, its dots, and what became of it."""
+"""The box of a claim that was run, as a chapter shows it: what is claimed, its dots, and what became of it; and the table."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -39,3 +41,9 @@ def told(row: object) -> list[str]:
         first = f"{forecast} {found}{over}{accepted}: {holds}."
     fails = row.said("it fails, as it must" if row.control_fails else "it **does not fail**", row.control_good)
     return [first, f"*Control,* {row.control}: {broken}; {fails}. {row.because}".rstrip()]
+
+
+def table(rows: Sequence) -> str:
+    """The ``rows`` of a chapter as a Markdown table: prediction, range over seeds, verdict, control."""
+    lines = ["| claim | predicted | measured | criterion | control |", "|---|---|---|---|---|"]
+    return "\n".join(lines + ["| " + " | ".join(row.cells()) + " |" for row in rows])

@@ -13,7 +13,7 @@ from attnflow.claims.claim import Claim
 from attnflow.claims.criteria import extent, show
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Row:
     """One claim, evaluated. The fields are the keys of the stored JSON.
 
@@ -145,6 +145,9 @@ class Row:
         """Its dots as one HTML element: see :func:`attnflow.claims.box.picture`."""
         return box.picture(self)
 
+    def __repr__(self):
+        return self.line()
+
     def _repr_markdown_(self):
         """The box of the chapter."""
         return box.box(self)
@@ -241,9 +244,3 @@ def blank(claim: Claim, **more) -> Row:
         told |= {"kind": claim.trial.kind, "criterion": str(claim.trial.holds), "control": claim.control.title}
         told |= {"seed_dependent": claim.trial.seeded, "because": claim.control.because}
     return Row(**told | more)
-
-
-def table(rows: Sequence[Row]) -> str:
-    """The ``rows`` of a chapter as a Markdown table: prediction, range over seeds, verdict, control."""
-    lines = ["| claim | predicted | measured | criterion | control |", "|---|---|---|---|---|"]
-    return "\n".join(lines + ["| " + " | ".join(row.cells()) + " |" for row in rows])
