@@ -611,7 +611,7 @@ seen["range-edge"]
 #
 # **The rule for the boundary.** $\tau_\star$ is the time from which on the mean margin $y_iF_i$ of every class stays positive, interpolated between records. (The
 # least margin of all samples is a worse rule: the random $F(0)$ of a single sample shifts it.) Nothing is fitted: dashed curves
-# are the flow {eq}`eq-following`, and the shading is the $\tau_\star$ of the reduced flow.
+# in {numref}`fig-two-phases` are the flow {eq}`eq-following`, and the shading is the $\tau_\star$ of the reduced flow.
 
 # %% tags=["hide-input"]
 # | name: fig-two-phases
