@@ -117,7 +117,7 @@ plt.show()
 #
 # Its layer is that of {numref}`fig-one-layer`. The rows of $X$ are the words of a sequence; the Transformer reads the sequence at every place and adds up:
 #
-# $$F(X) = \mathbf 1^\top S\,X W_V W_O\,\xi, \qquad S = \operatorname{softmax}\!\big(X W_Q W_K^\top X^\top/\sqrt k\big),$$ (eq-transformer)
+# $$\begin{aligned}F(X) &= \mathbf 1^\top S\,X W_V W_O\,\xi,\\ S &= \operatorname{softmax}\!\big(X W_Q W_K^\top X^\top/\sqrt k\big),\end{aligned}$$ (eq-transformer)
 #
 # with $W_Q, W_K, W_V$ of shape $(d, k)$ and $W_O$ of shape $(k, o)$ trained and the signs $\xi \in \{-1, +1\}^o$ drawn once and kept. A sample is read right if
 # its **margin** $y_iF_i$ is positive. The loss is logistic, $\mathcal L = \frac1n\sum_i\log(1+e^{-y_iF_i})$, and what a sample contributes to the gradient is its
@@ -200,7 +200,7 @@ print(
 #
 # What does a word contribute? With uniform attention, $S_{lj} = 1/L$, the sum over the $L$ places cancels the $1/L$, and
 #
-# $$F(X) = \sum_{j} \gamma_{x_j}, \qquad \gamma = W_V\,\omega, \qquad \omega = W_O\,\xi .$$ (eq-bag)
+# $$F(X) = \sum_{j} \gamma_{x_j}, \quad \gamma = W_V\,\omega, \quad \omega = W_O\,\xi .$$ (eq-bag)
 #
 # So $F$ adds one number for each word: $\gamma_w$ is the **token score** of word $w$, and $\omega \in \mathbb R^k$ is the **readout**. To get the task
 # right, $\gamma_1 + \gamma_2 + \gamma_3 > 0$, but $\gamma_1+\gamma_3$, $\gamma_2+\gamma_3$ and $\gamma_3$ must be negative: the common word has to play the bias of
@@ -403,7 +403,7 @@ seen["law-key-sum"]
 #
 # So the scores of the first three words obey
 #
-# $$\gamma_1' = \frac{s_1 - s_2}{n}, \qquad \gamma_2' = \frac{s_1-s_3}{n}, \qquad \gamma_3' = \frac{s_1-s_2-s_3-s_4}{n},$$ (eq-reduced)
+# $$\begin{gathered}\gamma_1' = \frac{s_1 - s_2}{n}, \qquad \gamma_2' = \frac{s_1-s_3}{n},\\ \gamma_3' = \frac{s_1-s_2-s_3-s_4}{n},\end{gathered}$$ (eq-reduced)
 #
 # with a prime for the derivative by $\tau$; and each random word, which only its own sample sees, moves by $y_ig_i/n$. The random words of a class move alike, one number for each of four classes. That is an ODE for seven
 # numbers, started at zero: the **reduced flow**. Its assumptions are idle attention and a readout
@@ -413,7 +413,7 @@ seen["law-key-sum"]
 # balance of values and outputs in {prf:ref}`thm-laws-two` says how far: $R = \|\omega\|^2/\|\omega(0)\|^2$ obeys $R^2 - R = a\,\|\gamma\|^2$ with
 # $a = o/\|\omega(0)\|^4$. A conservation law closes the system, still for seven numbers, with $z$ for the right sides of {eq}`eq-reduced`:
 #
-# $$\gamma' = R\,z + \frac aR\,\gamma\,(\gamma^\top z), \qquad R = \tfrac12\Big(1 + \sqrt{1 + 4a\,\|\gamma\|^2}\Big).$$ (eq-following)
+# $$\begin{aligned}\gamma' &= R\,z + \frac aR\,\gamma\,(\gamma^\top z),\\ R &= \tfrac12\Big(1 + \sqrt{1 + 4a\,\|\gamma\|^2}\Big).\end{aligned}$$ (eq-following)
 #
 # While $\gamma$ is small this is the reduced flow; later it is faster. It is the source of the dashed curves of this chapter.
 #
@@ -527,7 +527,7 @@ for step in (10, 100, 10_000):
 #
 # With class fractions $\frac12,\frac16,\frac16,\frac16$ and random words that are all distinct,
 #
-# $$\frac{s_2}{s_1} = \frac{s_3}{s_1} \to \frac{5n+2L-6}{7n+6L-12},\qquad \frac{s_4}{s_1}\to 0, \qquad \rho \to \frac{3n-2L}{2(n+2L-3)}$$ (eq-idle-limit)
+# $$\begin{gathered}\frac{s_2}{s_1} = \frac{s_3}{s_1} \to \frac{5n+2L-6}{7n+6L-12},\\ \frac{s_4}{s_1}\to 0, \qquad \rho \to \frac{3n-2L}{2(n+2L-3)}\end{gathered}$$ (eq-idle-limit)
 #
 # as long as $n^2+27n-13nL-6L^2+30L-36 \ge 0$, and otherwise class 4 is a support vector too and $\rho \to \frac{2(2n-3)}{3(n+L-1)}$.
 # For $n\to\infty$: $7:5:5:0$ and $\rho \to 3/2$. For $L \ge 4$ the dual variables of these data are unique; for $L = 3$ the samples of $I_1$ are alike, and only their sum is.
@@ -611,7 +611,7 @@ seen["range-edge"]
 #
 # **The rule for the boundary.** $\tau_\star$ is the time from which on the mean margin $y_iF_i$ of every class stays positive, interpolated between records. (The
 # least margin of all samples is a worse rule: the random $F(0)$ of a single sample shifts it.) Nothing is fitted: dashed curves
-# are the flow {eq}`eq-following`, and the shading is the $\tau_\star$ of the reduced flow.
+# in {numref}`fig-two-phases` are the flow {eq}`eq-following`, and the shading is the $\tau_\star$ of the reduced flow.
 
 # %% tags=["hide-input"]
 # | name: fig-two-phases
