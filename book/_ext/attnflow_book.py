@@ -14,6 +14,7 @@ TIDY = (
     (r"<script>kernelName = [^<]*</script>\n?", ""),
     (r"<(script|link)[^>]*sphinx-thebe\.(js|css)[^>]*>(</script>)?\n?", ""),
     (r' id="(proof|exercise|solution)(-content)?"', ""),  # the same on every box of a page
+    (r'(<summary) aria-label="Toggle hidden content"', r"\1"),  # its visible text names it
     (r'role="doc-biblioentry"', 'role="listitem"'),  # the list around it may hold list items only
     (r'(<button[^>]*search-button-field[^>]*) aria-label="Search"', r"\1"),  # its visible text names it
 )
