@@ -1,7 +1,7 @@
 """The claim: every field counts, wrong ones are refused when written, and the book's hold on two seeds that nobody chose."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from operator import itemgetter
 from pathlib import Path
 
@@ -257,7 +257,7 @@ def test_numbers_that_are_not_finite_are_strict_json_and_come_back():
     )
     for one in (odd, blank(made(), predicted=np.nan), row(predict=lambda record: record["value"]), row()):
         text = json.dumps(one.to_json(), allow_nan=False)
-        assert json.dumps(Row.from_json(json.loads(text)).to_json()) == text
+        assert str(asdict(Row.from_json(json.loads(text)))) == str(asdict(one))
 
 
 def test_four_views_of_a_row_show_the_same_numbers():
