@@ -27,6 +27,13 @@ class Problem:
     wrong: tuple = ()
 
 
+def gradient_gap(field, state, loss):
+    """Largest difference of a field written by hand to autograd of its loss, over the largest entry a tensor, losses too."""
+    (value, gradient), (want_value, want) = field(state), flow.autograd(loss)(state)
+    pairs = [(value, want_value), *((gradient[name], want[name]) for name in state)]
+    return max(float((one - other).abs().max() / other.abs().max().clamp_min(1e-300)) for one, other in pairs)
+
+
 def layer_loss(seeds, device, **settings):
     net, inputs, targets, _ = layers.setting(seeds, device, **settings)
     return partial(layer.loss, inputs=inputs, targets=targets, layer=net)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from rooms import gradient_gap
 
 from attnflow import checks, curves, flow, laws, runs
 from attnflow.flow import Heun, Momentum, Optimiser
@@ -82,8 +83,18 @@ def test_a_gradient_by_hand_is_compared_in_every_entry():
     def loss(state):
         return product((0, 1), "cpu")[0](state)[0]
 
-    gaps = [checks.gradient_gap(*product((0, 1), "cpu", broken=broken), loss) for broken in (0.0, 1e-6)]
+    gaps = [gradient_gap(*product((0, 1), "cpu", broken=broken), loss) for broken in (0.0, 1e-6)]
     assert gaps[0] < 1e-14 and gaps[1] == pytest.approx(1e-6, rel=1e-3)
-    assert checks.gradient_gap(*product((0, 1), "cpu"), lambda state: loss(state) + 1) > 1e-3
+    assert gradient_gap(*product((0, 1), "cpu"), lambda state: loss(state) + 1) > 1e-3
     rows = checks.stacked([{"a": torch.ones(2)}, {"a": torch.zeros(2)}])
     assert rows["a"].tolist() == [[1, 1], [0, 0]] and flow.Descent() == flow.Descent()
+
+
+def test_plain_steps_are_compared_with_the_first_run_of_the_stack():
+    field, start = product((0, 1), "cpu")
+    plain = {name: value[0].clone() for name, value in start.items()}
+    for _ in range(5):
+        slopes = field({name: value[None] for name, value in plain.items()})[1]
+        plain = {name: value - 0.1 * slopes[name][0] for name, value in plain.items()}
+    assert checks.steps_apart(field, start, plain, 0.1, 5) < 1e-14
+    assert checks.steps_apart(field, start, plain, 0.1, 6) > 1e-3

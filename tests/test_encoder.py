@@ -47,13 +47,9 @@ def test_descent_follows_the_flow():
     assert abs(curves.order(steps, checks.stacked(rows)["error"]).median() - 1) < 0.02
 
 
-@pytest.mark.parametrize(
-    "init, limit", [("ntk", kernel.limit), ("lecun", lambda inputs: 4096 * kernel.lecun_limit(inputs))]
-)
-def test_wide_kernels_are_close_to_their_limit(init, limit):
-    """The block of W_O alone at LeCun, the whole kernel at NTK."""
-    net, inputs, _, state = drawn((0,), "cpu", width=4096, init=init, scaling=1.0, samples=4)
-    assert relative(kernel.empirical(state, inputs, net), limit(inputs)) < 0.15
+def test_wide_kernels_are_close_to_their_limit():
+    net, inputs, _, state = drawn((0,), "cpu", width=4096, init="ntk", scaling=1.0, samples=4)
+    assert relative(kernel.empirical(state, inputs, net), kernel.limit(inputs)) < 0.15
 
 
 def test_the_mean_square_of_one_neuron_by_many_neurons():
@@ -130,12 +126,9 @@ def test_arc_cosine_kernels_by_integration():
     zeroth, first, angle = theory.arc_cosine_kernels()
     assert sp.simplify(zeroth - (sp.pi - angle) / (2 * sp.pi)) == 0
     assert sp.simplify(first - (sp.sin(angle) + (sp.pi - angle) * sp.cos(angle)) / (2 * sp.pi)) == 0
-    series, c = theory.limit_series()
-    assert sp.expand(series - (1 / (2 * sp.pi) + c / 2 + 3 * c**2 / (4 * sp.pi) + 5 * c**4 / (48 * sp.pi))) == 0
 
 
 def test_entropy_of_nearly_uniform_attention():
-    assert theory.entropy_deficit_ratio() == 1
     assert float(theory.deficit(1e-3, 4)) == pytest.approx(1e-3 * (1 - 1 / 4) / (2 * math.log(4)), rel=0.03)
 
 

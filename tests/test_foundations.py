@@ -36,14 +36,10 @@ def test_derived_gradient_agrees_with_autograd(shape):
 
 def test_what_sympy_proves_beside_the_claims():
     assert theory.neuron_law_holds(lambda z: 3 * z) and not theory.neuron_law_holds(lambda z: sp.Max(z, 0) ** 2)
-    assert (theory.decay_flow_balance(), theory.arrival_slope(), theory.balance_degree()) == (-2 * theory.RATE, 1, 2)
+    assert (theory.decay_flow_balance(), theory.balance_degree()) == (-2 * theory.RATE, 2)
 
 
 def test_a_neuron_is_balanced_where_its_activation_is_homogeneous_on_both_sides():
-    z, out, force = sp.symbols("z o g", real=True)
-    activation = sp.Function("phi")(z)
-    known = -2 * force * out * (z * sp.Derivative(activation, z) - activation)
-    assert sp.expand(theory.neuron_law_defect() - known) == 0
     assert not theory.neuron_law_holds(lambda z: sp.Max(z, 0) + sp.Min(z, 0) ** 2)
     assert not theory.neuron_law_holds(lambda z: sp.Max(z, 0) ** 2 + sp.Min(z, 0))
 

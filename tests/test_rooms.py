@@ -3,9 +3,9 @@
 import pytest
 import torch
 from conftest import refusal
-from rooms import PROBLEMS
+from rooms import PROBLEMS, gradient_gap
 
-from attnflow import checks, flow, runs
+from attnflow import flow, runs
 
 ROWS = [
     pytest.param(row, row.settings | options, id=" ".join([row.name, *map(str, options.values())]))
@@ -24,7 +24,7 @@ def trained(row, settings, seeds, device="cpu"):
 @pytest.mark.parametrize(("row", "settings"), ROWS)
 def test_the_gradient_is_that_of_the_plain_loss(row, settings):
     seeds = range(6)  # more than one block of runs
-    assert checks.gradient_gap(*row.problem(seeds, "cpu", **settings), row.twin(seeds, "cpu", **settings)) < 1e-11
+    assert gradient_gap(*row.problem(seeds, "cpu", **settings), row.twin(seeds, "cpu", **settings)) < 1e-11
 
 
 @pytest.mark.parametrize(("row", "settings"), ROWS)

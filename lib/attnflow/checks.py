@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from attnflow import flow, laws, runs
-from attnflow.runs import Stack, State
+from attnflow.runs import State
 
 STEPS = (0.04, 0.02, 0.01, 0.005)
 Problem = Callable[..., tuple[flow.fields.Field, State]]
@@ -94,14 +94,13 @@ def one_step(
     return worst
 
 
-def gradient_gap(field: flow.fields.Field, state: State, loss: Callable[[State], Stack]) -> float:
-    """Largest difference of a ``field`` written by hand to autograd of its ``loss``, over the largest entry a tensor.
+def steps_apart(field: flow.fields.Field, start: State, ends: State, step: float, steps: int) -> float:
+    """Largest difference of the weights that plain steps of one run reached to those of a ``field``, the first of its runs.
 
-    state: where they are compared; loss: state -> (S,). Returns a float; the losses count like one more tensor.
+    start: of the stack, name -> (S, ...); ends: name -> (...), what ``steps`` of descent by ``step`` made of its first run.
     """
-    (value, gradient), (want_value, want) = field(state), flow.autograd(loss)(state)
-    pairs = [(value, want_value), *((gradient[name], want[name]) for name in state)]
-    return max(float((one - other).abs().max() / other.abs().max().clamp_min(1e-300)) for one, other in pairs)
+    state = flow.integrate(field, start, step=step, times=[steps * step]).state
+    return max(float((state[name][0] - value.detach()).abs().max()) for name, value in ends.items())
 
 
 def stacked(rows: list[dict]) -> dict:

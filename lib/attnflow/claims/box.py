@@ -9,11 +9,11 @@ from attnflow.claims import dots
 
 def picture(row: object) -> str:
     """The dots of a ``row`` as one HTML element; empty for a proof and where nothing was run."""
-    if not row.dots or row.proved:
+    if not row.placed or row.proved:
         return ""
     one = None if row.predicted is None else float(np.mean(row.predicted))
     words = f"Dots on a line: {row.shown}, where {row.criterion} is accepted; its control {row.control_shown}"
-    return dots.image(dots.svg(*row.dots, row.accepted, one, row.title), words)
+    return dots.image(dots.svg(*row.placed, row.accepted, one, row.title), words)
 
 
 def box(row: object) -> str:

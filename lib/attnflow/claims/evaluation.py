@@ -32,13 +32,15 @@ def settled(claim: Claim, found: list[tuple], seconds: float) -> Row:
     excess = broken.holds.margin(control_measured, expected)
     one = None if predicted is None or not np.isfinite(predicted).any() else float(np.nanmean(predicted))
     beside = [trial.holds.beside(measured, predicted, one), broken.holds.beside(control_measured, expected, one)]
+    apart = zip(beside, (measured, control_measured), strict=True)
+    moved = not all(np.allclose(*pair, atol=0, equal_nan=True) for pair in apart)
     if predicted is not None:
         predicted = tuple(predicted.tolist()) if np.ptp(predicted) else float(predicted[0])
     return blank(
         claim,
         predicted=predicted,
         accepted=tuple(map(float, trial.holds.accepted(one))),
-        dots=tuple(tuple(each.tolist()) for each in beside),
+        dots=tuple(tuple(each.tolist()) for each in beside) if moved else (),
         measured=tuple(measured.tolist()),
         shown=trial.holds.show(measured.tolist()),
         margin=float(np.min(margin)),

@@ -19,12 +19,12 @@ class Row:
 
     id, chapter, title, statement, provenance, cite, state, kind: those of the claim and its trial; criterion, control: their
     text; because: why the control changes more than one assumption, empty where it does not; holds, control_fails: the
-    verdicts; seed_dependent: whether there is one number a seed, or one number of algebra; predicted: a number, one a seed, or
-    None; measured, control_measured: one number a seed; shown, control_shown: these as text; accepted: the two ends of what the
-    criterion accepts; dots: the seeds of the claim and of its control, placed between these ends as if all had the mean of the
-    predictions; good, control_good: how many seeds are as asked, where there is a quota; margin: the least distance to the edge
-    of the criterion, in its units; tightness: :meth:`attnflow.claims.Criterion.tightness`; seconds: what it took; error: what
-    went wrong.
+    verdicts; seed_dependent: whether there is one number a seed, or one number of algebra; predicted: a number, one a seed,
+    or None; measured, control_measured: one number a seed; shown, control_shown: these as text; accepted: the two ends of
+    what the criterion accepts; dots: the seeds of the claim and of its control, placed between these ends as if all had the
+    mean of the predictions, empty where that moves none; good, control_good: how many seeds are as asked, where there is a
+    quota; margin: the least distance to the edge of the criterion, in its units; tightness:
+    :meth:`attnflow.claims.Criterion.tightness`; seconds: what it took; error: what went wrong.
     """
 
     id: str
@@ -99,8 +99,16 @@ class Row:
         """What became of the control."""
         return self.said("fails, as it must" if self.control_fails else "does not fail", self.control_good)
 
+    @property
+    def placed(self) -> tuple:
+        """The dots of its picture, of the claim and of its control; empty where nothing was run."""
+        return self.dots or ((self.measured, self.control_measured) if self.measured else ())
+
     def line(self) -> str:
         """The view of the terminal."""
+        return repr(self) + (f"; {self.seconds:.1f} s" if self.testable and not self.error else "")
+
+    def __repr__(self):
         head = f"{'ok  ' if self.consistent else 'FAIL'} {self.id:34} "
         if not self.testable:
             return head + self.state
@@ -109,8 +117,7 @@ class Row:
         forecast = f"predicted {self.forecast}, " if self.forecast else ""
         return head + (
             f"{forecast}measured {self.shown}: {self.said('holds' if self.holds else 'violated', self.good)} ({self.criterion}); "
-            f"control {self.control_shown} {self.said('fails' if self.control_fails else 'DOES NOT FAIL', self.control_good)}; "
-            f"{self.seconds:.1f} s"
+            f"control {self.control_shown} {self.said('fails' if self.control_fails else 'DOES NOT FAIL', self.control_good)}"
         )
 
     def cells(self) -> list[str]:
@@ -144,9 +151,6 @@ class Row:
     def picture(self) -> str:
         """Its dots as one HTML element: see :func:`attnflow.claims.box.picture`."""
         return box.picture(self)
-
-    def __repr__(self):
-        return self.line()
 
     def _repr_markdown_(self):
         """The box of the chapter."""

@@ -174,7 +174,7 @@ CLAIMS = (
             Near(abs=0.3),
             predict=lambda _: float(theory.movement("ntk", 1.0)["growth"]),
         ),
-        Control(r"$\tau_0 = k^{-1/2}$", {"scaling": 0.5}),
+        Control("LeCun, where the kernel moves as $k^{-2}$", {"init": "lecun"}),
     ),
 )
 SWEEPS = (

@@ -118,12 +118,3 @@ def limit(inputs):
     inputs: (S, n, L, d). Returns (S, n, n).
     """
     return neurons(inputs.mean(dim=2))
-
-
-def lecun_limit(inputs):
-    r"""Limit of $K/k$ at LeCun initialisation with $s > 1/2$: $\kappa_1(\bar x, \bar x')/d$, the $W_O$ block alone.
-
-    inputs: (S, n, L, d). Returns (S, n, n).
-    """
-    means = inputs.mean(dim=2)
-    return ntk.arc_cosine(means, means)[1] / inputs.shape[-1]

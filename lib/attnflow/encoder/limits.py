@@ -111,9 +111,9 @@ entropy_run = Experiment(
     {"measure": deficits, "widths": (64, 256, 1024, 4096), "copies": 8, "average": partial(torch.mean, dim=1)},
 )
 value_run = entropy_run.but(measure=partial(deficits, scalings=(0.25, 0.5, 1.0)), copies=24)
-limit_run = entropy_run.but(measure=distances, widths=(64, 128, 512), copies=48, samples=8, init="ntk", scaling=1.0)
-random_run = limit_run.but(scaling=0.5)
-given_run = random_run.but(measure=distances_given)
+limit_run = entropy_run.but(measure=distances, widths=(64, 128, 512), copies=96, samples=8, init="ntk", scaling=1.0)
+random_run = limit_run.but(scaling=0.5, copies=144)
+given_run = random_run.but(measure=distances_given, copies=48)
 digits_run = limit_run.but(data="digits", d=4, length=16, widths=(64, 256, 1024, 4096), copies=8, average=geometric)
 forecast_run = limit_run.but(measure=forecast, average=geometric, widths=(2048,), copies=8)
 

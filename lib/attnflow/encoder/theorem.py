@@ -98,7 +98,7 @@ def threshold(device, samples, width, init="lecun", seeds=tuple(range(6)), steps
 
 
 bound_run = Experiment(trained, {"width": 256, "scaling": 1.0})
-watched_run = Experiment(trained, {"width": 128, "steps": 300, "unit": 0.5, "watch": watched, "every": 10})
+watched_run = Experiment(trained, {"width": 64, "steps": 300, "unit": 0.5, "watch": watched, "every": 10})
 silent_run = Experiment(trained, {"width": 16, "samples": 24, "steps": 1000, "unit": 0.5, "every": 50})
 conditions_run = Experiment(over_widths, {"measure": met, "widths": (1024, 4096, 16384), "samples": 8})
 at_one = conditions_run.but(init="lecun", scaling=1.0, copies=4)
@@ -130,11 +130,12 @@ CLAIMS = (
     claim(
         "invariant",
         "The features keep half of their smallest singular value",
-        r"$\sigma_{\min}(\Psi_t) \ge \alpha/2$ along the run at $k = 128$, $n = 12$.",
+        r"$\sigma_{\min}(\Psi_t) \ge \alpha/2$ along the run at $k = 64$, $n = 12$.",
         Trial(watched_run, lambda record: (record["sigma"] / record["alpha"]).amin(dim=0), Above(0.5)),
         Control(
             "as many samples as neurons, $n = k$, the most that have an $\\alpha$",
-            {"samples": 128},
+            {"samples": 64},
+            quota=(7, 10),
         ),
         cite=PYRAMID,
     ),

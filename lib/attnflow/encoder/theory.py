@@ -117,33 +117,6 @@ def arc_cosine_kernels():
     return sp.simplify(zeroth), sp.simplify(sp.expand_trig(first)), angle
 
 
-def limit_series(order=6):
-    r"""Series of the limiting kernel $\kappa_1 + c\,\kappa_0$ of unit vectors in $c = \cos\vartheta$, without the remainder.
-
-    $\frac1{2\pi} + \frac c2 + \frac{3c^2}{4\pi} + \frac{5c^4}{48\pi} + \dots$, of powers below ``order``; uses
-    $d\kappa_1/dc = \kappa_0$, which is checked here. Returns (series, c).
-    """
-    zeroth, first, angle = arc_cosine_kernels()
-    cosine = sp.Symbol("c", real=True)
-    zeroth, first = (each.subs(angle, sp.acos(cosine)) for each in (zeroth, first))
-    if sp.simplify(sp.diff(first, cosine) - zeroth) != 0:
-        raise ArithmeticError("d kappa_1 / dc is not kappa_0")
-    return sp.series(first + cosine * zeroth, cosine, 0, order).removeO(), cosine
-
-
-def entropy_deficit_ratio(length=3):
-    r"""Leading coefficient of $\log L - H(\mathrm{softmax}(\varepsilon z))$ over $\varepsilon^2\mathrm{Var}(z)/2$: it is 1.
-
-    length: L, the number of logits z. Returns a sympy number.
-    """
-    size, *logits = sp.symbols(f"epsilon z1:{length + 1}", real=True)
-    total = sum(sp.exp(size * logit) for logit in logits)
-    entropy = sp.log(total) - sum(size * logit * sp.exp(size * logit) for logit in logits) / total
-    second = sp.diff(sp.log(length) - entropy, size, 2).subs(size, 0)
-    average, square = (sum(logit**power for logit in logits) / sp.Integer(length) for power in (1, 2))
-    return sp.simplify(second / (square - average**2))
-
-
 def deficit(variance, length, draws=20000):
     r"""Mean of $1 - H/\log L$ over independent Gaussian logits of a given variance, by Monte Carlo with fixed draws.
 

@@ -75,18 +75,6 @@ def product_law_holds(sign: int = -1, **shape: int) -> bool:
     return laws.is_law(left.T * left + sign * right.T * right, velocity)
 
 
-def neuron_law_defect() -> sp.Expr:
-    r"""What is left of $\frac{d}{dt}(|v|^2 - o^2)$ for one neuron $o\,\phi(v^\top x)$ with any activation.
-
-    With $z = v^\top x$ and $g = \partial L/\partial f$ the flow is $\dot v = -g\,o\,\phi'(z)\,x$, $\dot o = -g\,\phi(z)$, so
-    the derivative is $-2 g\,o\,(z\phi'(z) - \phi(z))$. Returns that expression with $z, o, g$ and a function $\phi$.
-    """
-    z, out, force = sp.symbols("z o g", real=True)
-    activation = sp.Function("phi")(z)
-    velocities = -force * out * sp.Derivative(activation, z), -force * activation  # of v, along x, and of o
-    return sp.factor(2 * z * velocities[0] - 2 * out * velocities[1])
-
-
 def neuron_law_holds(activation: Callable[[sp.Expr], sp.Expr]) -> bool:
     r"""Whether $z\phi'(z) = \phi(z)$, and with it the neuron law, on both sides of zero.
 
@@ -164,13 +152,6 @@ def arrival_clock(balance: sp.Expr | float) -> tuple[sp.Expr, sp.Symbol, sp.Symb
     area = 4 * target**2 + balance**2
     place = area / (target - product) - 4 * target
     return (sp.asinh(place / (2 * balance)) if balance else sp.log(place)) / sp.sqrt(area), product, target
-
-
-def arrival_slope() -> sp.Expr:
-    """sympy's check of the closed form: d(clock)/du times the speed, squared, which must be 1. Returns it, simplified."""
-    balance = sp.Symbol("c", positive=True)
-    clock, product, target = arrival_clock(balance)
-    return sp.simplify(sp.diff(clock, product) ** 2 * (balance**2 + 4 * product**2) * (target - product) ** 2)
 
 
 def arrival_time(start: float, end: float, target: float, imbalance: float) -> float:
