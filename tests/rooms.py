@@ -156,10 +156,15 @@ PROBLEMS = (
         transformer_problem,
         transformer_loss,
         {},
-        tuple({"attention": name} for name in vit.ATTENTION),
+        tuple({"attention": name} for name in vit.ATTENTION)
+        + ({"attention": "gaussian", "c": 1.5, "gain": 0.4, "hidden": 7},),
         (
             ({"scaling": math.nan}, "scaling = nan"),
-            ({"attention": "linear"}, "softmax, gaussian, uniform"),
+            ({"attention": "linear"}, "softmax, exp, gaussian, normalised_gaussian, uniform"),
+            ({"c": 0}, "c = 0"),
+            ({"beta": -1.0}, "beta = -1.0"),
+            ({"gain": math.inf}, "gain = inf"),
+            ({"hidden": -1}, "hidden = -1"),
         ),
     ),
 )

@@ -34,6 +34,21 @@ def test_entropy_deficit_of_one_hot_attention_is_one():
     assert vit.entropy_deficit(state, inputs, sharp).tolist() == pytest.approx([1.0, 1.0])
 
 
+def test_attention_is_the_kernel_times_the_gain():
+    net, inputs, _, state = transformer((0,), "cpu", attention="gaussian", c=1.5)
+    vit.forward(state, inputs, net, plain := [])
+    vit.forward(state, inputs, dataclasses.replace(net, gain=0.4), rescaled := [])
+    assert torch.allclose(0.4 * plain[0], rescaled[0])
+    vit.forward(state, inputs, dataclasses.replace(net, c=3.0), sharp := [])
+    assert torch.allclose(plain[0] ** 2, sharp[0])
+
+
+def test_the_width_of_the_network_is_its_own():
+    net = vit.Transformer(tokens=2, size=3, width=4, heads=1, depth=1, hidden=6)
+    state = vit.init(runs.streams((0,), "draws"), net)
+    assert state["up0"].shape == (1, 4, 6) and state["down0"].shape == (1, 6, 4)
+
+
 def test_initial_weights_have_their_sizes():
     net = vit.Transformer(tokens=8, size=3, width=24, depth=1)
     state = vit.init(runs.streams(range(40), "draws"), net)

@@ -10,34 +10,19 @@ from dataclasses import dataclass
 import torch
 
 from attnflow import attention, flow, runs
+from attnflow.attention import Kernel
 from attnflow.runs import Stack, State
 
-
-def softmax(queries: torch.Tensor, keys: torch.Tensor, scale: float) -> torch.Tensor:
-    """Softmax attention of logits times ``scale``, row = query. queries, keys: (..., L, k). Returns (..., L, L)."""
-    return torch.softmax(scale * queries @ keys.mT, dim=-1)
-
-
-def gaussian(queries: torch.Tensor, keys: torch.Tensor, scale: float) -> torch.Tensor:
-    r"""Gaussian attention $e^{-\tau|q - k|^2/2}$, $\tau$ = scale, no row sum. queries, keys: (..., L, k). Returns (..., L, L)."""
-    lengths = queries.square().sum(-1)[..., :, None] + keys.square().sum(-1)[..., None, :]
-    return torch.exp(scale * (queries @ keys.mT - lengths / 2))
-
-
-def uniform(queries: torch.Tensor, keys: torch.Tensor, scale: float) -> torch.Tensor:
-    """The mean over tokens, which sees neither queries nor keys (..., L, k), nor their scale. Returns (..., L, L)."""
-    return torch.full_like(queries @ keys.mT, 1 / keys.shape[-2])
-
-
-ATTENTION = {"softmax": softmax, "gaussian": gaussian, "uniform": uniform}
+ATTENTION = (*attention.KERNELS, "uniform")
 
 
 @dataclass(frozen=True)
 class Transformer:
     r"""Shapes and options.
 
-    tokens: L, each of a ``size``; width: of the stream, shared by ``heads``; depth: blocks; classes: scores; attention: one of
-    ``ATTENTION``; scaling: s in $k^{-s}$, the scale of the logits, where k is the width of a head.
+    tokens: L, each of a ``size``; width: of the stream, shared by ``heads``; hidden: of the ReLU network, 0 for that of the
+    stream; depth: blocks; classes: scores; attention: one of ``ATTENTION``, ``uniform`` for the mean over tokens; scaling: s in
+    $k^{-s}$, the scale of the scores, where k is the width of a head; c, beta: of the kernel; gain: what multiplies its weights.
     """
 
     tokens: int = 16
@@ -48,13 +33,32 @@ class Transformer:
     classes: int = 10
     scaling: float = 0.5
     attention: str = "softmax"
+    hidden: int = 0
+    c: float = 0.5
+    beta: float = 1.0
+    gain: float = 1.0
 
     def __post_init__(self):
         for name in ("tokens", "size", "width", "heads", "depth", "classes"):
             runs.integer(name, getattr(self, name))
         runs.number("scaling", self.scaling)
-        runs.choice("attention", self.attention, tuple(ATTENTION))
+        runs.integer("hidden", self.hidden, least=0)
+        runs.choice("attention", self.attention, ATTENTION)
+        runs.number("gain", self.gain, above=0)
+        Kernel(c=self.c, beta=self.beta)  # refuses what is wrong with them
         runs.check("width", self.width, f"a multiple of heads = {self.heads}", self.width % self.heads == 0)
+
+    @property
+    def kernel(self) -> Kernel:
+        """What makes attention of queries and keys; that of ``uniform`` attention is never asked."""
+        name = "softmax" if self.attention == "uniform" else self.attention
+        return Kernel(name, self.c, self.beta)
+
+    def mixing(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+        """The attention of each head, before the gain, row = query. queries, keys: (..., L, k). Returns (..., L, L)."""
+        if self.attention == "uniform":
+            return torch.full_like(queries @ keys.mT, 1 / keys.shape[-2])
+        return self.kernel.weights(queries, keys, (self.width // self.heads) ** -self.scaling)
 
 
 def init(generators: list, net: Transformer) -> State:
@@ -62,10 +66,11 @@ def init(generators: list, net: Transformer) -> State:
 
     LeCun, $N(0, 1/rows)$; positions $N(0, 1)$; zero readout. Returns name -> (S, rows, columns).
     """
-    width = net.width
+    width, hidden = net.width, net.hidden or net.width
     shapes = {"embed": (net.size, width)}
     for layer in range(net.depth):
-        shapes |= {f"{name}{layer}": (width, width) for name in ("W_Q", "W_K", "W_V", "W_O", "up", "down")}
+        shapes |= {f"{name}{layer}": (width, width) for name in ("W_Q", "W_K", "W_V", "W_O")}
+        shapes |= {f"up{layer}": (width, hidden), f"down{layer}": (hidden, width)}
     state = {name: runs.normal(generators, *shape, std=1 / math.sqrt(shape[0])) for name, shape in shapes.items()}
     state["position"] = runs.normal(generators, net.tokens, width)
     return state | {"read": torch.zeros(len(generators), width, net.classes, dtype=runs.DTYPE, device="cpu")}
@@ -91,7 +96,7 @@ def forward(state: State, inputs: Stack, net: Transformer, seen: list | None = N
         weight = {name: state[f"{name}{layer}"][:, None] for name in ("W_Q", "W_K", "W_V", "W_O", "up", "down")}
         tokens = normalised(stream)
         queries, keys, values = (split(tokens @ weight[name]) for name in ("W_Q", "W_K", "W_V"))
-        mixing = ATTENTION[net.attention](queries, keys, size**-net.scaling)
+        mixing = net.gain * net.mixing(queries, keys)
         if seen is not None:
             seen.append(mixing.detach())
         stream = stream + (mixing @ values).transpose(2, 3).flatten(-2) @ weight["W_O"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from attnflow import flow, runs
-from attnflow.attention import softmax_slope
+from attnflow.attention import Kernel
 
 # Each activation with its derivative, both as functions of the input.
 ACTIVATIONS = {
@@ -67,11 +67,7 @@ def init(generators: list, layer: Layer, scale: float = 1.0) -> runs.State:
 def attention(state: runs.State, inputs: torch.Tensor, layer: Layer) -> torch.Tensor:
     r"""Attention matrix S, row = query, of the ``state`` of a ``layer``. inputs: (S, n, L, d). Returns (S, n, L, L)."""
     queries, keys = inputs @ state["W_Q"][:, None], inputs @ state["W_K"][:, None]
-    logits = queries @ keys.mT / math.sqrt(layer.k)
-    if layer.kernel == "softmax":
-        return torch.softmax(logits, dim=-1)
-    squares = queries.square().sum(-1)[..., :, None] + keys.square().sum(-1)[..., None, :]
-    return torch.exp(logits - squares / (2 * math.sqrt(layer.k)))
+    return Kernel(layer.kernel).weights(queries, keys, 1 / math.sqrt(layer.k))
 
 
 def forward(state: runs.State, inputs: torch.Tensor, layer: Layer) -> torch.Tensor:
@@ -98,7 +94,7 @@ def field(inputs: torch.Tensor, targets: torch.Tensor, layer: Layer) -> flow.fie
     runs.tensor("tokens", inputs, (None, None, None, layer.d))
     runs.tensor("targets", targets, (*inputs.shape[:3], layer.o))
     activate, slope = ACTIVATIONS[layer.activation]
-    root, scale = math.sqrt(layer.k), inputs.shape[1] * inputs.shape[2]
+    kernel, scale = Kernel(layer.kernel), inputs.shape[1] * inputs.shape[2]
 
     def through(left, right):
         return (left.mT @ right).sum(dim=1)
@@ -113,14 +109,10 @@ def field(inputs: torch.Tensor, targets: torch.Tensor, layer: Layer) -> flow.fie
         error = residual / scale
         d_mixed = error @ out.mT * slope(mixed)
         d_weights = d_mixed @ values.mT
-        d_logits = softmax_slope(weights, d_weights) if layer.kernel == "softmax" else weights * d_weights
-        d_queries, d_keys = d_logits @ keys, d_logits.mT @ queries
-        if layer.kernel == "gaussian":
-            rows, columns = d_logits.sum(dim=-1)[..., None], d_logits.sum(dim=-2)[..., None]
-            d_queries, d_keys = d_queries - rows * queries, d_keys - columns * keys
-        d_keys = d_keys / root + (error.sum(dim=-1, keepdim=True) if layer.skip else 0.0)
+        d_queries, d_keys = kernel.slopes(queries, keys, weights, d_weights, 1 / math.sqrt(layer.k))
+        d_keys = d_keys + (error.sum(dim=-1, keepdim=True) if layer.skip else 0.0)
         return residual.square().sum(dim=(1, 2, 3)) / (2 * scale), {
-            "W_Q": through(inputs, d_queries) / root,
+            "W_Q": through(inputs, d_queries),
             "W_K": through(inputs, d_keys),
             "W_V": through(weights @ inputs, d_mixed),
             "W_O": through(hidden, error),
