@@ -9,7 +9,7 @@ from conftest import refusal
 from attnflow import attention, curves, runs
 
 NAN = math.nan
-WIDE = (0.8, 0.1, 0.4, 0.2)
+WIDE = (1.6, 0.8, 0.1, 0.4, 0.2)
 TIMES = [[0.0, 0.0, 0.0], [1.0, 2.0, 1.0], [2.0, NAN, 2.0]]
 CURVES = [[-1.0, 1.0, 3.0], [1.0, 5.0, -1.0], [4.0, NAN, -2.0]]
 
@@ -27,10 +27,12 @@ WINDOW = [[-9.0, 8.0], [1.0, 7.0], [3.0, 6.0], [7.0, 4.0]]
         (lambda: curves.order([0.1, 0.2], number([[0.01, 0.5], [0.04, 1.0]])), [2, 1]),
         (
             lambda: curves.order(
-                WIDE, number([[9.0, 9.0] if h > 0.5 else [h**2 * math.exp(3 * h), h * math.exp(-h)] for h in WIDE])
+                WIDE,
+                number([[9.0, 9.0] if h > 1 else [h**2 * math.exp(3 * h), h * math.exp(h**2 - h)] for h in WIDE]),
             ),
             [2, 1],
         ),
+        (lambda: curves.order(WIDE[2:], number([[h * math.exp(5 * h)] for h in WIDE[2:]])), [1]),
         (lambda: curves.log_slope([1, 10, 100], number([[1.0, 2.0], [0.1, 2.0], [0.01, 2.0]])), [-1, 0]),
         (
             lambda: curves.window_slope(number([[0.0], [1.0], [2.0], [4.0]]), number(WINDOW), number(WINDOW) > 0),

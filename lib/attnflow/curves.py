@@ -10,22 +10,26 @@ from attnflow.runs import Stack
 
 
 def order(steps: Sequence, errors: torch.Tensor) -> torch.Tensor:
-    r"""The order $p$ in error $\approx C h^p(1 + ch)$, from the three smallest steps $h, qh, q^2h$, free of $c$.
+    r"""The order $p$ in error $\approx C h^p(1 + ch + eh^2)$, from the four smallest steps $h, qh, q^2h, q^3h$, free of $c, e$.
 
-    With the slope $p_1$ of the two smallest and $p_2$ of the next two it is $p_1 + (p_1 - p_2)/(q - 1)$, since each is off by a
-    multiple of its step (Richardson). Of two steps alone it is the slope. steps: (J,), errors: (J, ...). Returns the trailing
-    shape of the errors. Raises WrongUse where the three steps are not a geometric sequence.
+    The slope of two neighbours is $p$ and a series in their step. Each turn of $(q^mp_1 - p_2)/(q^m - 1)$, for neighbours
+    $p_1, p_2$ and m = 1, 2, takes away one power (Richardson). Of three steps c is taken away, of two steps nothing. steps:
+    (J,), errors: (J, ...). Returns the trailing shape of the errors. Raises WrongUse where the steps that count are no
+    geometric sequence.
 
     >>> float(order([0.2, 0.1], torch.tensor([0.04, 0.01])))
     2.0
     """
-    places = np.argsort(steps)[:3]
+    places = np.argsort(steps)[:4]
     sizes = np.asarray(steps, dtype=float)[places]
     ratios = sizes[1:] / sizes[:-1]
     fits = len(sizes) > 1 and bool(np.isclose(ratios, ratios[0]).all())
-    runs.check("steps", tuple(steps), "two or more, the smallest three a geometric sequence", fits)
-    first, *more = torch.log(errors[places[1:]] / errors[places[:-1]]) / np.log(ratios[0])
-    return first + (first - more[0]) / (ratios[0] - 1) if more else first
+    runs.check("steps", tuple(steps), "two or more, the smallest four a geometric sequence", fits)
+    found = list(torch.log(errors[places[1:]] / errors[places[:-1]]) / np.log(ratios[0]))
+    for power in range(1, len(found)):
+        factor = ratios[0] ** power
+        found = [(factor * one - other) / (factor - 1) for one, other in zip(found, found[1:], strict=False)]
+    return found[0]
 
 
 def log_slope(places: Sequence, values: torch.Tensor) -> Stack:
