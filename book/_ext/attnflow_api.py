@@ -90,7 +90,7 @@ def public(name):
     """What stands with a module: what it gives out by ``__all__``, or has made itself and its package does not give out.
 
     >>> public("attnflow.flow.integrate"), public("attnflow.attention")
-    ([], ['entropy_deficit', 'softmax_slope'])
+    ([], ['Kernel', 'entropy_deficit', 'softmax_slope'])
     """
     module, package = importlib.import_module(name), importlib.import_module(name.rpartition(".")[0] or name)
     if hasattr(module, "__all__") and name != "attnflow":  # what the library gives out at its top is made further down

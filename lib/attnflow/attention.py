@@ -56,8 +56,8 @@ class Kernel:
         r"""The weights S, row = query. queries: (..., L, k); keys: (..., M, k); scale: $\tau$. Returns (..., L, M).
 
         >>> one = torch.tensor([[1.0], [2.0]], dtype=torch.float64)
-        >>> Kernel("gaussian").weights(one, one, 2.0)[0].log().tolist(), Kernel("softmax").weights(one, one, 1.0).sum(1).tolist()
-        ([0.0, -1.0], [1.0, 1.0])
+        >>> Kernel("gaussian").weights(one, one, 2.0).log().tolist(), Kernel("softmax").weights(one, 0 * one, 1.0).tolist()
+        ([[0.0, -1.0], [-1.0, 0.0]], [[0.5, 0.5], [0.5, 0.5]])
         """
         scores = self.scores(queries, keys, scale)
         return torch.softmax(scores, dim=-1) if self.normalised else torch.exp(scores)

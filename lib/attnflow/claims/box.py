@@ -9,7 +9,7 @@ from attnflow.claims import dots
 
 def picture(row: object) -> str:
     """The dots of a ``row`` as one HTML element; empty for a proof and where nothing was run."""
-    if not row.placed or row.proved:
+    if not row.accepted or row.proved:
         return ""
     one = None if row.predicted is None else float(np.mean(row.predicted))
     words = f"Dots on a line: {row.shown}, where {row.criterion} is accepted; its control {row.control_shown}"

@@ -101,8 +101,8 @@ class Row:
 
     @property
     def placed(self) -> tuple:
-        """The dots of its picture, of the claim and of its control; empty where nothing was run."""
-        return self.dots or ((self.measured, self.control_measured) if self.measured else ())
+        """The dots of its picture, of the claim and of its control."""
+        return self.dots or (self.measured, self.control_measured)
 
     def line(self) -> str:
         """The view of the terminal."""
