@@ -11,7 +11,7 @@ CHAPTERS = len(list((HERE.parent / "notebooks" / "src").glob("*.py")))
 
 
 def test_the_budget_of_every_day_and_of_everything():
-    assert sum(group["seconds"] for group in groups(everything=False).values()) <= 360 + 120 * (CHAPTERS - 3)
+    assert sum(group["seconds"] for group in groups(everything=False).values()) <= 420 + 90 * (CHAPTERS - 3)
     assert sum(group["seconds"] for group in groups().values()) <= 30 * 60 - 4 * 60  # the installation takes the rest
 
 
