@@ -153,6 +153,8 @@ def test_inequalities_hold_at_random_points_far_from_the_start(init):
     found = bounds.along(model.init(runs.streams(range(50, 70), "draws"), net), start, inputs, labels, net)
     assert max(float(value.max()) for value in found.values()) < 1 + 1e-9
     assert bounds.smallest_singular(torch.ones(2, 5, 4, dtype=runs.DTYPE)).tolist() == [0.0, 0.0]
+    features = runs.normal(runs.streams((0, 1), "features"), 3, 5)
+    assert torch.allclose(bounds.smallest_singular(features), torch.linalg.svdvals(features)[:, -1], rtol=1e-12)
 
 
 def one_neuron(tokens, samples=4, **weights):
