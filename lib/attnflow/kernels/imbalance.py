@@ -81,7 +81,7 @@ def moved(
     seeds: tuple,
     device: torch.device,
     time: float = 1.0,
-    step: float = 0.01,
+    step: float = 0.005,
     method: flow.steppers.Method | None = None,
     **settings,
 ) -> dict:
@@ -155,7 +155,7 @@ CLAIMS = (
         "imbalance",
         "How far the flow of the Gaussian carries its balance",
         r"The largest change of an entry of $W_Q^\top W_Q - W_K^\top W_K$ until $t = 1$ is the largest entry of the "
-        r"integral of the law along the same path, up to what steps of 0.01 leave to a method of order 2.",
+        r"integral of the law along the same path, up to what steps of 0.005 leave to a method of order 2.",
         Trial(flow_run, itemgetter("measured"), Near(rel=0.01), predict=itemgetter("predicted")),
         Control("momentum 0.9, whose path is not the flow", {"method": Momentum(0.9)}),
     ),
