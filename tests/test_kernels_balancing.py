@@ -117,7 +117,7 @@ def test_the_distance_keeps_no_cubic_law_either():
 @pytest.mark.parametrize("common", [False, True])
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_every_law_of_a_head_is_known(kernel, common):
-    for size in ((2, 1, 1), (2, 2, 1), (1, 3, 1), (2, 1, 1, 2)):
+    for size in ((1, 1, 1), (2, 1, 1), (2, 2, 1), (2, 1, 1, 2)):
         layer = model.Layer(*size, kernel=kernel)
         if layer.d > 1 or not common:
             found = counting.counted(layer, common)
@@ -166,6 +166,14 @@ def test_readings_take_the_kernel_that_is_furthest_off():
     assert balancing.worst(balancing.drift_ratio, 2.0)(records).tolist() == pytest.approx([4.0, 1.0])
 
 
+def test_slopes_along_the_shared_direction_are_opposite_under_a_distance_alone():
+    for kernel in KERNELS:
+        field, state = setting.problem((0, 1), "cpu", kernel=kernel, **balancing.GENTLE)
+        query, key = (field(state)[1][name][:, :, -1] for name in ("W_Q", "W_K"))
+        opposite = torch.allclose(query, -key, rtol=0, atol=1e-15)
+        assert opposite == kernel.endswith("gaussian") and query.abs().max() > 1e-4, kernel
+
+
 def test_each_kernel_is_run_on_the_same_data():
     found = balancing.each_kernel((3,), "cpu", setting.drawn, ("exp", "gaussian"), heads=2)
     assert [found[name][0].kernel for name in found] == ["exp", "gaussian"]
@@ -201,7 +209,7 @@ def test_the_figure_has_the_level_that_the_law_predicts():
     claim = next(claim for claim in balancing.CLAIMS if claim.name == "law-query-key")
     figure = figures_balancing.balances_figure(record, carried, claim)
     left, right = figure.axes
-    level = next(line for line in left.get_lines() if line.get_label() == "the flow moves it").get_ydata()
+    level = next(line for line in left.get_lines() if line.get_label() == "integral of the law").get_ydata()
     assert level.tolist() == pytest.approx([float(carried["predicted"].median())] * 2)
     assert level[0] == pytest.approx(float(record["gaussian"]["query-key"].median()), rel=0.05)
     assert min(line.get_ydata().min() for line in right.get_lines()) == figures_balancing.FLOOR

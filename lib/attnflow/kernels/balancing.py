@@ -5,13 +5,14 @@ from collections.abc import Callable
 
 import torch
 
-from attnflow import Below, Control, Experiment, Momentum, Near, Trial, checks, flow, kinds, laws, runs
+from attnflow import Below, Control, Experiment, Near, Trial, checks, flow, kinds, laws, runs
 from attnflow.attention import KERNELS
 from attnflow.kernels import theory
 from attnflow.kernels.setting import claim, problem
 from attnflow.kernels.theory import DISTANCES, DOTS
 
 ADAM = flow.Optimiser(torch.optim.Adam)
+DECAYED = flow.Optimiser(torch.optim.AdamW, {"weight_decay": 0.1})
 BALANCE, SHIFTS = ("du2018balanced", "arora2018optimization"), ("kunin2021neural",)
 TIME = 0.24  # of the drifts, in units of the flow
 # Two heads on tokens that share a direction, from weights of half the usual size: exp(q.k) ends many runs from larger ones.
@@ -157,7 +158,7 @@ CLAIMS = (
         "Under all four kernels the value-output balance drifts at first order",
         r"$W_V^\top W_V - W_OW_O^\top$ drifts by $O(\eta)$ along descent: order 1 in the step, of four kernels the order "
         r"furthest from 1.",
-        Trial(law_drift, worst(kinds.order_of("value-output"), 1.0), Near(abs=0.02), 1.0, kind="law"),
+        Trial(law_drift, worst(kinds.order_of("value-output"), 1.0), Near(abs=0.05), 1.0, kind="law"),
         Control("Adam with the same steps", {"method": ADAM}),
         provenance="derived here from a known theorem",
         cite=BALANCE,
@@ -180,12 +181,11 @@ CLAIMS = (
         cite=SHIFTS,
     ),
     claim(
-        "law-momentum",
-        "Momentum keeps the linear law too",
-        r"Momentum 0.9 moves along sums of gradients, each of which leaves $w^\top(W_Q + W_K)$ of both Gaussians where "
-        r"it is: it moves by rounding errors only, at every step.",
-        linear(distance_drift.but(method=Momentum(0.9)), "shift"),
-        Control("Adam, which scales each entry by itself", {"method": ADAM}),
-        cite=SHIFTS,
+        "law-adam",
+        "Adam, which keeps no balance, keeps the linear law of a distance",
+        r"Under both Gaussians the slopes by $w^\top W_Q$ and $w^\top W_K$ are opposite numbers, and Adam answers opposite "
+        r"slopes with opposite steps: $w^\top(W_Q + W_K)$ moves by rounding errors only, at every learning rate.",
+        linear(distance_drift.but(method=ADAM), "shift"),
+        Control("Adam with weight decay, which pulls both rows to zero", {"method": DECAYED}),
     ),
 )

@@ -18,7 +18,7 @@ def balances_figure(record, carried, claim):
     highest = float(record["softmax"]["query-key"][0].median())
     plot.loglog_guide(left, steps, highest, plot.predicted(claim), "order 1")
     level = float(carried["predicted"].median())
-    plot.theory(left, steps, [level] * len(steps), "the flow moves it")
+    plot.theory(left, steps, [level] * len(steps), "integral of the law")
     rows = [
         (record[kernel][law].clamp(min=FLOOR), colour, f"{look[0]}, {formula}")
         for kernel, look in LOOKS.items()
@@ -30,6 +30,6 @@ def balances_figure(record, carried, claim):
     plot.scaling(right, rows, steps)
     left.set(ylabel="drift", title=r"$W_Q^\top W_Q - W_K^\top W_K$")
     right.set(title="rows along the shared direction", ylim=(FLOOR / 10, 10))
-    left.legend(loc="lower right")
+    left.legend(loc="center", bbox_to_anchor=(0.5, 0.6))
     right.legend(loc="center")
     return figure
