@@ -142,7 +142,7 @@ CLAIMS = (
         "Under dot products the query-key balance drifts at first order",
         r"Under softmax and $e^{\beta q\cdot k}$, $W_Q^\top W_Q - W_K^\top W_K$ drifts by $O(\eta)$ along descent: order "
         r"1 in the step, of the two kernels the order further from 1.",
-        Trial(dot_drift, worst(kinds.order_of("query-key"), 1.0), Near(abs=0.05), 1.0, kind="law"),
+        Trial(dot_drift, worst(kinds.order_of("query-key"), 1.0), Near(abs=0.01), 1.0, kind="law"),
         Control("distances, in rows that still sum to one", {"kernels": ("normalised_gaussian",)}),
         provenance="derived here from a known theorem",
         cite=BALANCE,
