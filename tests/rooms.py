@@ -8,11 +8,14 @@ from functools import partial
 import torch
 
 from attnflow import flow, runs, vit
+from attnflow.attention import KERNELS
 from attnflow.cooccurrence import setting as words
 from attnflow.encoder import model as encoder
 from attnflow.encoder import setting as nets
 from attnflow.foundations import balancing as layers
 from attnflow.foundations import model as layer
+from attnflow.kernels import model as heads
+from attnflow.kernels import setting as four
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,11 @@ def gradient_gap(field, state, loss):
 def layer_loss(seeds, device, **settings):
     net, inputs, targets, _ = layers.setting(seeds, device, **settings)
     return partial(layer.loss, inputs=inputs, targets=targets, layer=net)
+
+
+def heads_loss(seeds, device, **settings):
+    net, inputs, targets, _ = four.drawn(seeds, device, **settings)
+    return partial(heads.loss, inputs=inputs, targets=targets, layer=net)
 
 
 def encoder_loss(seeds, device, **settings):
@@ -149,6 +157,30 @@ PROBLEMS = (
             ({"data": "digits"}, "(16, 4)"),
             ({"samples": 0}, "samples = 0"),
             ({"std": -1.0}, "std = -1.0"),
+        ),
+    ),
+    Problem(
+        "kernels",
+        four.problem,
+        heads_loss,
+        {"heads": 2, "samples": 3, "d": 5},
+        (
+            *({"kernel": name, "c": 0.8, "beta": 1.2, "inner": 0.3} for name in KERNELS),
+            {"data": "common", "teacher": True},
+            {"data": "orthonormal", "d": 12, "inner": 2.0},
+        ),
+        (
+            ({"heads": 0}, "heads = 0"),
+            ({"kernel": "cosine"}, "softmax, exp, gaussian, normalised_gaussian"),
+            ({"c": 0}, "c = 0"),
+            ({"beta": -1}, "beta = -1"),
+            ({"trained": ()}, "at least one of W_Q, W_K, W_V, W_O"),
+            ({"trained": ("W_H",)}, "one of W_Q, W_K, W_V, W_O"),
+            ({"data": "pairs"}, "gaussian, common, orthonormal"),
+            ({"data": "orthonormal", "d": 11}, "at least nL = 12"),
+            ({"size": 0.0}, "size = 0.0"),
+            ({"teacher": "yes"}, "teacher = 'yes'"),
+            ({"inner": math.nan}, "inner = nan"),
         ),
     ),
     Problem(
