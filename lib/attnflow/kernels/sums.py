@@ -85,7 +85,9 @@ class Sum:
         for rate in np.unique(self.rate):
             same = self.rate == rate
             top = self.shift[same].max()
-            parts = [float((each[same] * np.exp(self.shift[same] - top)).sum()) for each in (self.constant, self.linear)]
+            parts = [
+                float((each[same] * np.exp(self.shift[same] - top)).sum()) for each in (self.constant, self.linear)
+            ]
             kept += [(*parts, top, rate, 0.0)] if any(parts) else []
         return Sum(*np.array(kept).reshape(-1, 5).T, self.width)
 

@@ -72,7 +72,9 @@ class Query:
         here = np.asarray(places, dtype=float)
         if not self.kernel.normalised:
             return np.zeros_like(here), -self._sharp * here**2, -2 * self._sharp * here
-        rates, shifts = (each.reshape(each.shape + (1,) * (here.ndim + 1 - each.ndim)) for each in (self.rates, self.shifts))
+        rates, shifts = (
+            each.reshape(each.shape + (1,) * (here.ndim + 1 - each.ndim)) for each in (self.rates, self.shifts)
+        )
         scores = rates * here + shifts
         top = scores.max(axis=0)
         weights = np.exp(scores - top)
@@ -146,7 +148,11 @@ class Query:
         points, slack = self.still, MARGIN * (1 + np.abs(starts))
         left = self.losses[np.searchsorted(points, starts - slack)]
         right = self.losses[np.searchsorted(points, starts + slack, side="right") + 1]
-        near = points[np.abs(points[None] - starts[:, None]).argmin(axis=1)] if len(points) else np.full_like(starts, np.inf)
+        near = (
+            points[np.abs(points[None] - starts[:, None]).argmin(axis=1)]
+            if len(points)
+            else np.full_like(starts, np.inf)
+        )
         resting = (np.abs(near - starts) <= slack) & np.isin(near, self.wells)
         return np.where((goes == 0) | resting, here, np.where(goes < 0, left, right))
 
@@ -166,8 +172,9 @@ def turn(ratio: float = 0.5) -> sp.Expr:
 def threshold(ratio: float = 0.5) -> float:
     r"""$s\sqrt\zeta$ from which the Gaussian with keys $(-s, 0, s)$ and values $(r, 0, 1)$ has a second well.
 
-    ratio: r, greater than 0. In units of $\zeta^{-1/2}$, with $a = s$ and the query x, $o' = o'' = 0$ means $a^2 - x^2 = 1/2$ and, with
-    $P = (a + x)^2$, $\ln 2rP = P - 1/(4P)$: one solution, since the derivative of the difference is $(1 - 1/2P)^2$.
+    ratio: r, greater than 0. In units of $\zeta^{-1/2}$, with $a = s$ and the query x, $o' = o'' = 0$ means
+    $a^2 - x^2 = 1/2$ and, with $P = (a + x)^2$, $\ln 2rP = P - 1/(4P)$: one solution, since the
+    derivative of the difference is $(1 - 1/2P)^2$.
 
     >>> round(threshold(1.0), 6) == round(0.5**0.5, 6)
     True
@@ -192,7 +199,9 @@ def fold_holds(middle: float = 0.0) -> bool:
     a, x, r, p = sp.symbols("a x r P", positive=True)
     output = r * sp.exp(-((x + a) ** 2)) + sp.nsimplify(middle) * sp.exp(-(x**2)) + sp.exp(-((x - a) ** 2))
     ratio = r * (a + x) / (a - x)
-    same = sp.simplify(sp.expand(sp.diff(output, x) * sp.exp(x**2 + a**2 + 2 * a * x) / 2 / (a - x)) - sp.exp(4 * a * x) + ratio)
+    same = sp.simplify(
+        sp.expand(sp.diff(output, x) * sp.exp(x**2 + a**2 + 2 * a * x) / 2 / (a - x)) - sp.exp(4 * a * x) + ratio
+    )
     fold = sp.simplify(sp.diff(sp.log(ratio) - 4 * a * x, x) * (a**2 - x**2) / (2 * a) - (1 - 2 * (a**2 - x**2)))
     at = {a: (sp.sqrt(p) + 1 / (2 * sp.sqrt(p))) / 2, x: (sp.sqrt(p) - 1 / (2 * sp.sqrt(p))) / 2}
     left = sp.simplify((ratio / (2 * r * p)).subs(at)) - 1, sp.simplify((4 * a * x).subs(at) - p + 1 / (4 * p))
