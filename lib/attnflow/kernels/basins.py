@@ -65,9 +65,10 @@ def field(query: Query, horizon: float = HORIZON) -> flow.fields.Field:
 def followed(query: Query, starts: torch.Tensor, horizon: float = HORIZON, clock: float = CLOCK) -> dict:
     """Where the flow of a ``query`` goes from ``starts`` (N,).
 
-    horizon: see :func:`field`; clock: units of the clock that a path is given. Returns, (N,) each: ``loss`` at the end, at most 1e-6 where the target is reached; ``time``,
-    that of the flow until there, cut off above the horizon; ``place``. Raises WrongUse where an un-normalised dot product has
-    a score above 709 at a start, the largest whose exponential is a number: its flow has diverged before it begins.
+    horizon: see :func:`field`; clock: units of the clock that a path is given. Returns, (N,) each: ``loss`` at the end, at most
+    1e-6 where the target is reached; ``time``, that of the flow until there, cut off above the horizon; ``place``. Raises
+    WrongUse where an un-normalised dot product has a score above 709 at a start, the largest whose exponential is a number: its
+    flow has diverged before it begins.
     """
     if query.kernel.name == "exp":
         score = float(np.outer(query.rates, starts.cpu().numpy()).max())

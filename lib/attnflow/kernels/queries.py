@@ -78,7 +78,7 @@ def same_keys(
     device: torch.device,
     kernel: str = "softmax",
     variation: float = 0.0,
-    step: float = 5.0,
+    step: float = 1.0,
     steps: int = 1500,
     **settings,
 ) -> dict:
@@ -105,7 +105,7 @@ def same_keys(
         dim=(2, 3)
     )
     scale = step / values.sum(dim=2).square().amax(dim=(1, 2))
-    end = flow.integrate(field, state, step=scale, times=scale * steps).end_loss
+    end = flow.integrate(field, state, step=scale, times=(scale * steps)[None]).end_loss
     return {"slope": slopes["W_Q"].flatten(1).norm(dim=1) / terms.norm(dim=1), "left": end / loss}
 
 
@@ -114,31 +114,28 @@ def out_of_reach(
     device: torch.device,
     kernel: str = "softmax",
     factor: float = 1.5,
-    spread: float = 0.3,
-    step: float = 2.0,
+    step: float = 5.0,
     steps: int = 3000,
     tokens: int = 6,
-    **settings,
 ) -> torch.Tensor:
     r"""Loss of descent on free queries over the least loss of softmax, where targets lie above every value: (S,).
 
     Softmax mixes positive values $v_j$ of a run, so $o < \max_jv_j$, and $\frac12(y - \max_jv_j)^2$ is the least loss; it is
-    approached where the query goes to infinity. seeds, device: of the runs; kernel, settings: of the layer; factor: y over
-    the largest value; spread: size of the keys; step: $\eta$, taken ``steps`` times; tokens: L, keys and queries.
+    approached where the query goes to infinity. seeds, device: of the runs; kernel: of the layer; factor: y over the largest
+    value; step: $\eta$, of each query, taken ``steps`` times; tokens: L, the orthonormal keys of a run, and its queries.
     """
-    layer = model.Layer(kernel=kernel, o=1, **{"k": 2} | settings)
-    keys = task.targets(runs.streams(seeds, "keys"), 1, tokens, layer.k, spread)
+    layer = model.Layer(kernel=kernel, k=tokens, o=1)
+    keys = task.tokens(runs.streams(seeds, "keys"), 1, tokens, tokens, "orthonormal")
     drawn_values = [torch.rand(1, tokens, 1, generator=one, dtype=runs.DTYPE) for one in runs.streams(seeds, "values")]
     values = 0.2 + 0.8 * torch.stack(drawn_values)
     largest = values.amax(dim=2, keepdim=True)
-    wanted = (factor * largest).expand_as(values)
-    start = task.targets(runs.streams(seeds, "queries"), 1, tokens, layer.k, 1.0)
-    keys, values, wanted, start = (each.to(device) for each in (keys, values, wanted, start))
-    size = step * tokens / spread**2
-    end = flow.integrate(
-        free_field(keys, values, wanted, layer), {"q": start}, step=size, times=[size * steps]
-    ).end_loss
-    return end / ((factor - 1) * largest.to(device)[:, 0, 0, 0]).square() * 2
+    start = task.targets(runs.streams(seeds, "queries"), 1, tokens, tokens)
+    keys, values, wanted, start = (
+        each.to(device) for each in (keys, values, (factor * largest).expand_as(values), start)
+    )
+    field, size = free_field(keys, values, wanted, layer), step * tokens
+    end = flow.integrate(field, {"q": start}, step=size, times=[size * steps]).end_loss
+    return end / (((factor - 1) * largest.to(device)[:, 0, 0, 0]).square() / 2)
 
 
 ROUNDING = Below(1e-13)
