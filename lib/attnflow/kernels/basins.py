@@ -16,7 +16,7 @@ from attnflow.kernels.wells import EDGE, Query
 
 HORIZON = 1e4  # time of the flow from which a start that reaches its target counts as slow
 DRAWS = 250_000  # of a sampler, for the share that is predicted
-CLOCK = 200.0  # units of the clock that every path is given
+CLOCK = 150.0  # units of the clock that every path is given
 STEP = 0.5
 FAR = 1e8  # a score as large as this is infinite: what is left of its last digits still shows which term wins
 HASTE = 0.01  # a leap that takes less of the flow's time than this is no leap out of the horizon
@@ -66,13 +66,14 @@ def followed(query: Query, starts: torch.Tensor, horizon: float = HORIZON, clock
     """Where the flow of a ``query`` goes from ``starts`` (N,).
 
     horizon: see :func:`field`; clock: units of the clock that a path is given. Returns, (N,) each: ``loss`` at the end, at most
-    1e-6 where the target is reached; ``time``, that of the flow until there, cut off above the horizon; ``place``. Raises
+    1e-6 where the target is reached; ``time``, that of the flow until the step in which it gets there, cut off above the
+    horizon; ``place``. Raises
     WrongUse where an un-normalised dot product has a score above 709 at a start, the largest whose exponential is a number: its
     flow has diverged before it begins.
     """
     if query.kernel.name == "exp":
-        score = float(np.outer(query.rates, starts.cpu().numpy()).max())
-        allowed = f"at most {LARGEST:.0f}: exp(q k) of a larger one is no number, and its run has diverged"
+        score = float((query.rates.reshape(len(query.rates), -1) * starts.cpu().numpy()).max())
+        allowed = f"at most {int(LARGEST)}: exp(q k) of a larger one is no number, and its run has diverged"
         runs.check("score", round(score, 1), allowed, score <= LARGEST)
     state = {"q": starts[:, None], "time": torch.zeros_like(starts[:, None])}
     seen = flow.integrate(field(query, horizon), state, step=STEP, times=[clock], method=flow.Heun(), stop_loss=EDGE)

@@ -3,12 +3,13 @@
 import numpy as np
 import torch
 from matplotlib.colors import LinearSegmentedColormap
+from scipy.special import ndtr
 
 from attnflow import flow, plot
 from attnflow.attention import KERNELS, Kernel
 from attnflow.kernels import plane
 from attnflow.kernels.basins import followed
-from attnflow.kernels.landscape import SIZES, SPREADS, queries
+from attnflow.kernels.landscape import SIZES, SPREADS, border, queries
 from attnflow.kernels.wells import EDGE, threshold
 
 NAMES = {
@@ -49,6 +50,8 @@ def line_figure(cases, size=1.0, count=24, spread=1.0, last=3.2):
 def plane_figure(cases, spreads, seed=3, count=5, starts=7, steps=120):
     """The loss over the plane of queries at several key spreads, with descent from a grid: blue on target, orange stuck.
 
+    A key is a disk that grows with its value, the queries that meet the target are green.
+
     cases: of (kernel, sharpness), one row each; spreads: of the keys, one column each; seed: of keys and values; count: of keys;
     starts: a side of the grid; steps: how many points of a path are drawn.
     """
@@ -67,9 +70,9 @@ def plane_figure(cases, spreads, seed=3, count=5, starts=7, steps=120):
             reach = float(1.6 * keys.abs().max() + 1.2 / (2 * c) ** 0.5)
             side = torch.linspace(-reach, reach, 120).double()
             grid = torch.stack(torch.meshgrid(side, side, indexing="xy"), dim=-1)
-            loss = (plane.output(grid, keys, values, known) - target) ** 2 / 2
-            axes.contourf(side, side, loss, levels=np.linspace(0, float(loss.max()), 25), cmap=SHADES)
-            axes.contour(side, side, loss, levels=[1e-5], colors=plot.COLOURS["green"], linewidths=1.2)
+            side, gap = side.numpy(), (plane.output(grid, keys, values, known) - target).numpy()
+            axes.pcolormesh(side, side, gap**2, cmap=SHADES, shading="gouraud", rasterized=True)
+            axes.contour(side, side, gap, levels=[0], colors=plot.COLOURS["green"], linewidths=1.4)
             spots = torch.linspace(-0.9 * reach, 0.9 * reach, starts).double()
             start = torch.cartesian_prod(spots, spots)
             many = [each.expand(len(start), *each.shape) for each in (keys, values, target)]
@@ -94,7 +97,7 @@ def plane_figure(cases, spreads, seed=3, count=5, starts=7, steps=120):
 
 
 def map_figure(arrays, sharpness=(0.5, 1.0)):
-    r"""The map of the trap: stuck shares in colour, slow ones as rings, predicted contours dashed.
+    r"""The map of the trap: stuck shares in colour, slow ones as rings, contours of $\Phi(q^*/\mathrm{scale})$ dashed.
 
     arrays: of the stored sweep ``trap_map``; sharpness: its two $\zeta$, one row each. The dotted line is where the Gaussian gets
     its second well.
@@ -103,12 +106,15 @@ def map_figure(arrays, sharpness=(0.5, 1.0)):
     for row, c in enumerate(sharpness):
         for column, kernel in enumerate(KERNELS):
             axes = panels[row, column]
-            stuck, slow, known = (arrays[name][row, column].T for name in ("stuck", "slow", "predicted"))
-            axes.pcolormesh(SPREADS, SIZES, stuck, cmap=HEAT, vmin=0, vmax=1, shading="nearest")
-            if known.min() < known.max():
+            stuck, slow = (arrays[name][row, column].T for name in ("stuck", "slow"))
+            axes.pcolormesh(SPREADS, SIZES, stuck, cmap=HEAT, vmin=0, vmax=0.6, shading="nearest")
+            if kernel == "exp":
+                axes.text(0.5, 0.5, "out of reach", transform=axes.transAxes, ha="center", va="center", fontsize=8)
+            else:
+                fine, sizes = np.geomspace(SPREADS[0], SPREADS[-1], 80), np.geomspace(SIZES[0], SIZES[-1], 40)
+                known = ndtr(np.array([border(kernel, c, spread) for spread in fine]) / sizes[:, None])
                 look = {"colors": plot.COLOURS["black"], "linewidths": 1.0, "linestyles": "dashed"}
-                drawn = axes.contour(SPREADS, SIZES, known, levels=[0.01, 0.2, 0.4], **look)
-                axes.clabel(drawn, fontsize=6.5)
+                axes.clabel(axes.contour(fine, sizes, known, levels=[0.1, 0.2, 0.4], **look), fontsize=6.5)
             across, up = np.meshgrid(SPREADS, SIZES)
             axes.scatter(across, up, s=26 * slow, facecolors="none", edgecolors=plot.COLOURS["blue"], linewidths=0.8)
             if kernel == "gaussian":

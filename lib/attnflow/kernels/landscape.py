@@ -18,10 +18,22 @@ MAP_CLOCK = 60.0
 
 
 def queries(kernel: str, c: float, spread: float | np.ndarray) -> Query:
-    r"""The trap of the chapter for a ``spread``, a number or (S,), under a ``kernel`` of sharpness ``c``, or of $\beta = 2\zeta$."""
+    r"""The trap of the chapter at a ``spread``, a number or (S,), for a ``kernel`` of sharpness ``c``, or $\beta = 2\zeta$."""
     keys = np.multiply.outer(np.array([-1.0, 0.0, 1.0]), spread)
     values = np.array([0.5, 0.0, 1.0]).reshape(3, *[1] * (keys.ndim - 1)) + np.zeros_like(keys)
     return Query(keys, values, 0.8, Kernel(kernel, c, 2 * c))
+
+
+def border(kernel: str, c: float, spread: float) -> float:
+    r"""The place left of which descent is stuck in the trap at a ``spread``, -inf where it is from nowhere.
+
+    kernel: softmax, gaussian or normalised_gaussian; c: its sharpness, or half of $\beta$. It is the least output right of the
+    left well, which the Gaussian has from :func:`attnflow.kernels.wells.threshold` on.
+    """
+    turns = queries(kernel, c, spread).slope.zeros()
+    if kernel != "gaussian":
+        return turns[0]
+    return turns[1] if len(turns) > 1 else -np.inf
 
 
 def trap_map(device: object, kernel: str, c: float, count: int = 400, seed: int = 100) -> dict:
