@@ -1,0 +1,100 @@
+"""What the experiments on images need besides the vision Transformer: descent on small batches, and a small convolution.
+
+A batch a step is a field that is still a function of the state alone: a *clock* in the state moves by one step a step, and says
+which batch is next.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from attnflow import flow, runs
+from attnflow.runs import Stack, State
+
+CLOCK = "clock"
+Loss = Callable[[State, Stack, Stack], Stack]
+
+
+def cross_entropy(forward: Callable[[State, Stack], Stack]) -> Loss:
+    """The loss (state, inputs, labels) -> (S,) of a net, ``forward``: (state, inputs) -> scores (S, n, classes)."""
+
+    def loss(state, inputs, labels):
+        scores = forward(state, inputs).log_softmax(dim=-1)
+        return -scores.gather(2, labels[:, :, None])[:, :, 0].mean(dim=1)
+
+    return loss
+
+
+def started(state: State) -> State:
+    """The ``state`` with a clock at 0, what a field of :func:`batched` begins from."""
+    like = next(iter(state.values()))
+    return state | {CLOCK: like.new_zeros(len(like), 1)}
+
+
+def batched(loss: Loss, inputs: Stack, labels: Stack, size: int, step: float | Stack) -> flow.fields.Field:
+    """The field of a ``loss`` on one batch a step, in turn, for a state that :func:`started` has given a clock.
+
+    inputs: (S, n, ...); labels: (S, n), both cut into batches of a ``size``, what is left over unused; step: of the descent, or
+    the learning rate of an optimiser that moves the clock as descent does, as Adam does since its slope is always -1: a number
+    or (S,). The loss that the field returns is that of the batch. Raises WrongUse where there is not one whole batch.
+    """
+    count = inputs.shape[1] // runs.integer("size", size)
+    runs.check("size", size, f"at most {inputs.shape[1]}, the number of samples", count > 0)
+    parts = [each[:, : count * size].unflatten(1, (count, size)) for each in (inputs, labels)]
+    rows = torch.arange(len(inputs), device=inputs.device)
+
+    def field(state):
+        place = (state[CLOCK][:, 0] / step).round().long() % count
+        now = [each[rows, place] for each in parts]
+        own = {name: value for name, value in state.items() if name != CLOCK}
+        value, slopes = flow.autograd(lambda leaves: loss(leaves, *now))(own)
+        return value, slopes | {CLOCK: -torch.ones_like(state[CLOCK])}
+
+    return field
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """A small convolutional net: layers of 3 x 3 ReLU convolutions, then the mean over pixels and one matrix.
+
+    channels: of every layer; depth: layers; classes: scores.
+    """
+
+    channels: int = 12
+    depth: int = 3
+    classes: int = 2
+
+    def __post_init__(self):
+        for name in ("channels", "depth", "classes"):
+            runs.integer(name, getattr(self, name))
+
+    def init(self, generators: list) -> State:
+        """Weights, one of the ``generators`` a run: He for the layers, a zero readout.
+
+        Returns name -> (S, rows, columns).
+        """
+        sizes = [9, *[9 * self.channels] * (self.depth - 1)]
+        state = {
+            f"conv{layer}": runs.normal(generators, rows, self.channels, std=math.sqrt(2 / rows))
+            for layer, rows in enumerate(sizes)
+        }
+        zero = {f"bias{layer}": (1, self.channels) for layer in range(self.depth)}
+        zero["read"] = (self.channels, self.classes)
+        return state | {
+            name: torch.zeros(len(generators), *shape, dtype=runs.DTYPE, device="cpu") for name, shape in zero.items()
+        }
+
+    def forward(self, state: State, pictures: Stack) -> Stack:
+        """Class scores, (S, n, classes), with the weights ``state``. pictures: (S, n, pixels, pixels)."""
+        side = pictures.shape[-1]
+        stream = pictures[..., None]
+        for layer in range(self.depth):
+            padded = torch.nn.functional.pad(stream, (0, 0, 1, 1, 1, 1))
+            windows = torch.cat(
+                [padded[:, :, i : i + side, j : j + side] for i in range(3) for j in range(3)], dim=-1
+            ).flatten(1, 3)
+            stream = torch.relu(torch.baddbmm(state[f"bias{layer}"], windows, state[f"conv{layer}"]))
+            stream = stream.unflatten(1, pictures.shape[1:])
+        return stream.mean(dim=(2, 3)) @ state["read"]
