@@ -2,6 +2,15 @@
 
 import importlib
 
+from attnflow.rooms import Room
+
+ROOM = Room(
+    number=4,
+    name="kernels",
+    title="Softmax against Gaussian attention",
+    sections=("balancing", "imbalance", "counting", "queries", "trap", "landscape", "images"),
+)
+
 
 def __getattr__(name):
     """What is public of a section, imported when it is asked for, so that a room imports nothing else."""

@@ -85,7 +85,7 @@ CLAIMS = (
 
 SWEEPS = (
     Sweep(
-        "trap_map",
+        "kernels-trap",
         "stuck and slow starts of one query, over key spread and initial scale",
         trap_map,
         {"c": (0.5, 1.0), "kernel": KERNELS},
@@ -93,7 +93,7 @@ SWEEPS = (
         single=True,
     ),
     Sweep(
-        "query_hills",
+        "kernels-hills",
         "random landscapes of one query in the plane that have a bad minimum, over key spread",
         hills,
         {"kernel": ("softmax", "gaussian", "normalised_gaussian"), "spread": (0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0)},
