@@ -8,7 +8,7 @@ ROOM = Room(
     number=4,
     name="kernels",
     title="Softmax against Gaussian attention",
-    sections=("balancing", "imbalance", "counting", "queries", "trap", "landscape", "images"),
+    sections=("balancing", "imbalance", "counting", "values", "queries", "trap", "landscape", "generic", "images"),
 )
 
 
