@@ -100,8 +100,8 @@ def plane_figure(cases, spreads, seed=3, count=5, starts=7, steps=120):
 def map_figure(arrays, sharpness=(0.5, 1.0)):
     r"""The map of the trap: stuck shares in colour, slow ones as rings, contours of $\Phi(q^*/\mathrm{scale})$ dashed.
 
-    arrays: of the stored sweep ``kernels-trap``; sharpness: its two $\zeta$, one row each. The dotted line is where the Gaussian gets
-    its second well.
+    arrays: of the stored sweep ``kernels-trap``; sharpness: its two $\zeta$, one row each. The dotted line is where the Gaussian
+    gets its second well.
     """
     figure, panels = plot.figure(len(KERNELS), len(sharpness), height=2.1, width=7.6, sharex=True, sharey=True)
     for row, c in enumerate(sharpness):
