@@ -1,0 +1,51 @@
+"""Time a stack of chapter 4's layers against what one would write instead: one run after the other, one head after the other.
+
+    make bench
+
+Both take the same steps of descent with Gaussian attention: the stack of runs and heads with gradients written by hand, the loop
+with autograd and torch's SGD.
+"""
+
+from functools import partial
+
+import timing
+import torch
+
+from attnflow import flow
+from attnflow.kernels import model, setting
+
+COUNT, STEPS, STEP = 32, 200, 0.05
+SETTINGS = {"kernel": "gaussian", "heads": 4}
+
+
+def loss(state, inputs, targets, layer):
+    """The loss of one run with its heads one after the other, as a number that autograd takes."""
+    heads = ({name: value[:, head : head + 1] for name, value in state.items()} for head in range(layer.heads))
+    residual = sum(model.forward(one, inputs, layer) for one in heads) - targets
+    return residual.square().sum(dim=-1).mean() / 2
+
+
+def looped(start, inputs, targets, layer):
+    """One run after the other, with autograd and ``torch.optim.SGD``. Returns the final weights."""
+    ends = []
+    for run in range(COUNT):
+        state = {name: value[run : run + 1].clone().requires_grad_() for name, value in start.items()}
+        one = slice(run, run + 1)
+        timing.descend(state.values(), partial(loss, state, inputs[one], targets[one], layer), STEP, STEPS)
+        ends.append(state)
+    return {name: torch.cat([end[name].detach() for end in ends]) for name in start}
+
+
+def main():
+    """Print the times of a step of one run, and how they compare."""
+    layer, inputs, targets, start = setting.drawn(range(COUNT), torch.device("cpu"), **SETTINGS)
+    field = model.field(inputs, targets, layer)
+    ways = {
+        "stack, by hand": lambda: flow.integrate(field, start, step=STEP, times=[STEPS * STEP]).state,
+        "one by one, autograd and SGD": lambda: looped(start, inputs, targets, layer),
+    }
+    timing.compare(f"one step of one of {COUNT} layers of four heads", ways, 3, COUNT * STEPS)
+
+
+if __name__ == "__main__":
+    main()
