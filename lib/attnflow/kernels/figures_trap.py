@@ -18,7 +18,7 @@ NAMES = {
     "gaussian": "Gaussian",
     "normalised_gaussian": "Gaussian, rows sum to 1",
 }
-SHADES = LinearSegmentedColormap.from_list("loss", ["#FFFFFF00", "#1560A833", "#1560A8CC"])
+SHADES = LinearSegmentedColormap.from_list("loss", ["#FFFFFF00", "#1560A844", "#1560A888"])
 HEAT = LinearSegmentedColormap.from_list("share", ["#FFFFFF00", "#C96F1ECC"])
 
 
@@ -71,7 +71,9 @@ def plane_figure(cases, spreads, seed=3, count=5, starts=7, steps=120):
             side = torch.linspace(-reach, reach, 120).double()
             grid = torch.stack(torch.meshgrid(side, side, indexing="xy"), dim=-1)
             side, gap = side.numpy(), (plane.output(grid, keys, values, known) - target).numpy()
-            axes.pcolormesh(side, side, gap**2, cmap=SHADES, shading="gouraud", rasterized=True)
+            axes.imshow(
+                gap**2, cmap=SHADES, origin="lower", extent=(-reach, reach, -reach, reach), interpolation="bilinear"
+            )
             axes.contour(side, side, gap, levels=[0], colors=plot.COLOURS["green"], linewidths=1.4)
             spots = torch.linspace(-0.9 * reach, 0.9 * reach, starts).double()
             start = torch.cartesian_prod(spots, spots)
