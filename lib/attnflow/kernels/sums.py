@@ -11,7 +11,7 @@ TOUCH = 1e-13  # of the largest term: a sum this small at an extreme is a zero t
 
 
 class At(NamedTuple):
-    """A sum at some places, in units of its largest term there: that term's logarithm, the sum and its slope, (...) each."""
+    """A sum at some places, (...) each: ``top``, the logarithm of its largest term; in its units ``value`` and ``slope``."""
 
     top: np.ndarray
     value: np.ndarray

@@ -75,7 +75,7 @@ def foretold(*places: float) -> Callable[[dict], torch.Tensor]:
 
 
 def share(name: str) -> Callable[[dict], torch.Tensor]:
-    """Reading: the share of starts that are ``stuck``, or ``slow``, on the first path: (S,)."""
+    """Reading: the share of starts that are as a ``name`` says, ``stuck`` or ``slow``, on the first path: (S,)."""
     return lambda record: record[name][0].double().mean(dim=1)
 
 
