@@ -220,6 +220,15 @@ def test_readings_of_the_digits_by_hand():
     assert [read(record).tolist() for read in readings] == [[2.0], [0.5], [0.0]]
 
 
+def test_readings_of_the_stored_runs_by_hand(monkeypatch):
+    second = np.zeros((2, 3, 2))
+    second[:, 0, 1], second[:, 1, 1] = [0.6, 0.7], [0.7, 0.9]
+    arrays = {"test accuracy, first": np.array([[0.5, 0.6], [0.4, 0.7]]), "test accuracy, second": second}
+    monkeypatch.setattr(images.sweep, "kept", lambda name: ({"kernels-pathfinder": arrays}[name], {}))
+    assert (images.learned(), images.learned("first", 0)) == (0.6, 0.4)
+    assert images.lead() == pytest.approx(0.15 / (0.005**0.5 / 2**0.5))
+
+
 def test_figures_show_what_they_are_given(stored):
     drawn = figures_images.samples_figure(count=2, sizes=({},))
     shades = [[patch.get_facecolor() for patch in axes.patches] for axes in drawn.axes]

@@ -72,15 +72,17 @@ def stages_figure(arrays, every):
         first, second = arrays[f"{name}, first"], arrays[f"{name}, second"]
         before = every * np.arange(first.shape[1])
         after = before[-1] + every * np.arange(second.shape[2])
-        plot.phase(axes, before[-1], after[-1], 0)
+        chance = 0.5 if "accuracy" in name else np.log(2)
         band(axes, before, arrays[f"{name}, convolution"], "orange", "convolution")
         band(axes, before, first, "blue", "_")
         for place, kernel in enumerate(stages.KERNELS):
             band(axes, after, second[:, place], *LOOK[kernel])
-        plot.theory(axes, [0, after[-1]], 2 * [np.log(2) if "accuracy" not in name else 0.5])
-        axes.set(title=title, xlim=(0, after[-1]), ylim=(0.4, 1) if "accuracy" in name else (0, None))
+        plot.theory(axes, [0, after[-1]], [chance, chance])
+        axes.set(title=title, xlim=(0, after[-1]))
+        plot.phase(axes, before[-1], after[-1], 0, "second stage" if name == "train accuracy" else None)
+        axes.text(after[-1], chance, "chance ", ha="right", va="bottom", fontsize=8)
     for axes in panels[1]:
-        axes.set_xlabel("step")
+        axes.set(xlabel="step", ylim=(0.42, 0.9))
     panels[0, 0].legend(loc="lower left", fontsize=7)
     return figure
 
@@ -105,7 +107,7 @@ def digits_figure(arrays, table):
                 look = {"fmt": "o", "ms": 3.5, "color": plot.COLOURS[colour], "lw": 1}
                 axes.errorbar(float(arrays["rate"][place, i, j]), fresh.mean(), ends, **look)
             scale = rowtokens.row_sum(rowtokens.SIDE, 16, c, inner)
-            axes.set(xscale="log", title=rf"$\zeta = {c:g}$, rows sum to {scale:.2g}", ylim=(0.5, 2.4))
+            axes.set(xscale="log", title=rf"$\zeta = {c:g}$, rows sum to {scale:.2g}", ylim=(0.8, 2.4), xlim=(0.008, 2))
     for axes in panels[1]:
         axes.set_xlabel(r"learning rate $\eta$")
     for axes in panels[:, 0]:
