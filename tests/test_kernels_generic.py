@@ -114,3 +114,15 @@ def test_readings_and_the_figure_of_shares():
     dashed = [line.get_ydata()[0] for line in figure.axes[1].get_lines() if len(line.get_xdata()) == 2]
     assert dashed == pytest.approx([0.05, 0.05, 0.25])
     plt.close("all")
+
+
+def test_a_kernel_that_races_itself_ties():
+    found = generic.race((7, 8), "cpu", kernel="softmax", copies=2, steps=10, share=0.5, grid=(0.1, 0.2))
+    assert torch.equal(found["ratio"], torch.ones(2, dtype=runs.DTYPE))
+
+
+def test_a_race_is_run_at_the_rates_that_the_first_seeds_choose():
+    settings = {"steps": 30, "share": 0.3}
+    found = generic.race((7,), "cpu", kernel="gaussian", copies=1, grid=(0.01, 0.1), **settings)
+    both = [generic.timed((7,), "cpu", name, "all", rates=(0.1,), **settings) for name in ("gaussian", "softmax")]
+    assert float(found["ratio"]) == pytest.approx(float(both[0].clamp_max(30) / both[1].clamp_max(30)))
