@@ -11,8 +11,8 @@ def tokens(generators: list, samples: int, length: int, d: int, data: str = "gau
     r"""Tokens of n samples: Gaussian, with a last feature of 1 on every token, or orthonormal over all samples.
 
     With ``common`` $Xw = \mathbf 1$ for $w = e_d$; with ``orthonormal`` the nL tokens of a run are orthogonal vectors of
-    length 1, so that $W_Q$ reaches each query alone. generators: one a run; samples, length, d: n, L and the token size.
-    Returns X (S, n, L, d). Raises WrongUse where a size or the name is wrong, or d < nL orthonormal tokens.
+    length 1, so that $W_Q$ reaches each query alone. generators: one a run; samples, length, d: n, L and the token size;
+    data: one of ``TOKENS``. Returns X (S, n, L, d). Raises WrongUse where a size or the name is wrong, or d < nL orthonormal tokens.
     """
     for name, size in {"samples": samples, "length": length, "d": d}.items():
         runs.integer(name, size)
