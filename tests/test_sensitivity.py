@@ -113,6 +113,8 @@ def test_a_sweep_without_its_sensitivity_says_how_to_measure_it(results, tmp_pat
 def test_a_rerun_may_give_what_the_band_or_the_sensitivity_says(stored):
     calm, chaotic = (sweep.cell(TABLE, {"rate": rate}, CPU) for rate in (2.0, 4.0))
     assert stored.within(0, calm) and stored.within(1, chaotic) and stored.within(1, stored.recomputed(1))
+    first, second = stored.told().splitlines()
+    assert first.startswith("1 of ") and second.endswith("computed again it is as stored")
     tolerance = sensitivity.TOLERANCE
     assert stored.within(0, calm | {"end": calm["end"] * (1 + 0.9 * tolerance)})
     assert not stored.within(0, calm | {"end": calm["end"] * (1 + 1.1 * tolerance)})

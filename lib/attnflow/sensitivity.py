@@ -161,6 +161,16 @@ class Kept:
         """The cell at a ``place`` among the tasks, run again on ``device``: name -> array."""
         return sweep.cell(self.table, self.table.tasks()[place], runs.device(device))
 
+    def told(self, **settings: object) -> str:
+        """How many cells are chaotic, and what the most sensitive of those with some ``settings`` does when it is run again."""
+        (place,) = self.most(**settings)
+        cell = ", ".join(f"{name} = {value}" for name, value in self.table.tasks()[place].items())
+        fits = "as" if self.within(place, self.recomputed(place)) else "NOT as"
+        return (
+            f"{int(self.chaotic.sum())} of {len(self.measured)} measured cells are chaotic\n"
+            f"{cell}: computed again it is {fits} stored"
+        )
+
 
 def kept(table: sweep.Sweep) -> Kept:
     """What is stored of the chaos in a ``table``. Raises WrongUse where the sweep, or its sensitivity, is absent."""

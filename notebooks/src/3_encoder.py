@@ -584,19 +584,8 @@ Markdown("\n".join(rows))
 # a start moved by one part in $10^{12}$ ends elsewhere. Such a cell is stored with a band, the lowest and highest of nine runs, and a ring in {numref}`fig-three-widths` marks one in which more runs succeed at one end of the band than at the other.
 # The page computes the most sensitive cell again. Its digits are nobody's result: an entry of another run lies outside the band of nine with a chance of up to two in nine. So the page allows the width of the band once more on either side, which 3 of 54 further nudged runs of the three most sensitive cells still left.
 
-
 # %% tags=["hide-input"]
-def checked(chaos, **settings):
-    """What the most sensitive cell of a stored table does when it is computed again."""
-    (place,) = chaos.most(**settings)
-    cell = ", ".join(f"{n} = {x:g}" for n, x in chaos.table.tasks()[place].items())
-    fits = chaos.within(place, chaos.recomputed(place))
-    many, total = int(chaos.chaotic.sum()), len(chaos.measured)
-    print(f"{many} of {total} measured cells are chaotic")
-    print(f"{cell}: computed again it is {'as' if fits else 'NOT as'} stored")
-
-
-checked(chaos)
+print(chaos.told())
 
 # %% [markdown]
 # Not even $\alpha > 0$ is needed. A net with $k < n$ has $\alpha = 0$, the theorem is silent, and descent takes the loss down all the same:
@@ -968,7 +957,7 @@ Markdown("\n".join(rows))
 # the $k^{-3/4}$ of random signs still shows in the norm. In the trace, where it averages out, their dashed line has no fitted constant at all. The most sensitive cell of $k = 512$ in the stored table, computed again:
 
 # %% tags=["hide-input"]
-checked(sensitivity.kept(kinks), width=512)
+print(sensitivity.kept(kinks).told(width=512))
 
 # %% tags=["remove-input"]
 seen["flips-pull"]
@@ -1047,7 +1036,7 @@ maps.phase_figure(arrays, phase.axes)
 plt.show()
 
 # %% tags=["hide-input"]
-checked(sensitivity.kept(phase))
+print(sensitivity.kept(phase).told())
 
 # %% [markdown]
 # ## The paper's experiments, as far as we know them

@@ -609,18 +609,7 @@ plt.show()
 
 
 # %% tags=["hide-input"]
-def checked(name, **settings):
-    """What the most sensitive cell of a stored table does when it is computed again."""
-    chaos = sensitivity.kept(stored[name])
-    (place,) = chaos.most(**settings)
-    cell = ", ".join(f"{n} = {x}" for n, x in chaos.table.tasks()[place].items())
-    fits = chaos.within(place, chaos.recomputed(place))
-    many, total = int(chaos.chaotic.sum()), len(chaos.measured)
-    print(f"{name}: {many} of {total} measured cells are chaotic")
-    print(f"{cell}: computed again it is {'as' if fits else 'NOT as'} stored")
-
-
-checked("kernels-trap")
+print(sensitivity.kept(stored["kernels-trap"]).told(kernel="gaussian"))
 
 # %% [markdown]
 # In the plane a query can walk around. Random keys, positive values and targets between them give the share of landscapes with a place to get stuck, from the stored sweep:

@@ -22,15 +22,16 @@ REACH = 1e3  # half-widths from the band to the end of the line
 def window(accepted: tuple, values: Sequence[float]) -> tuple[float, float]:
     """The two numbers between which the line is linear: what is ``accepted``, cut where the ``values`` end if it has no end.
 
-    >>> window((0.5, 1.5), [1.0]), window((-np.inf, 2.0), [0.5]), window((1.0, np.inf), [4.0, 6.0])
-    ((0.5, 1.5), (0.0, 2.0), (1.0, 6.0))
+    >>> window((0.5, 1.5), [1.0]), window((-np.inf, 2.0), [0.5]), window((1.0, np.inf), [4.0, 6.0]), window((2.0, np.inf), [1.0])
+    ((0.5, 1.5), (0.0, 2.0), (1.0, 6.0), (2.0, 4.0))
     """
     known = [value for value in values if np.isfinite(value)]
     low, high = accepted
     if low == -np.inf:
         low = min([0.0 if high > 0 else 2 * high, *known])
     if high == np.inf:
-        high = max([2 * low if low > 0 else 0.0, *known][bool(known) and low > 0 :])
+        above = [value for value in known if value > low]
+        high = max([2 * low if low > 0 else 0.0, *known] if low <= 0 or not above else above)
     room = (0.05 * abs(low) or 0.05) if low == high else 0.0
     return low - room, high + room
 

@@ -12,7 +12,8 @@ def tokens(generators: list, samples: int, length: int, d: int, data: str = "gau
 
     With ``common`` $Xw = \mathbf 1$ for $w = e_d$; with ``orthonormal`` the nL tokens of a run are orthogonal vectors of
     length 1, so that $W_Q$ reaches each query alone. generators: one a run; samples, length, d: n, L and the token size;
-    data: one of ``TOKENS``. Returns X (S, n, L, d). Raises WrongUse where a size or the name is wrong, or d < nL orthonormal tokens.
+    data: one of ``TOKENS``. Returns X (S, n, L, d). Raises WrongUse where a size or the name is wrong, or d < nL orthonormal
+    tokens.
     """
     for name, size in {"samples": samples, "length": length, "d": d}.items():
         runs.integer(name, size)
