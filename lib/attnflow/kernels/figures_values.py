@@ -29,8 +29,8 @@ def floors_figure(record, widths, threshold):
         colour, label = LOOKS[name]
         plot.measured(axes, widths, values[:, None], colour, label, marker=mark, ms=size, lw=0, alpha=0.7)
     plot.theory(axes, widths, known, label=r"$\frac{o}{2}(1 - Hd/nL)$")
-    axes.axvspan(threshold, max(widths), color=plot.PHASES[2], lw=0, zorder=0)
-    axes.set(xlabel="heads $H$", ylabel="least loss, mean", xlim=(0.8, max(widths)))
+    axes.axvspan(threshold, max(widths) + 0.2, color=plot.PHASES[2], lw=0, zorder=0)
+    axes.set(xlabel="heads $H$", ylabel="least loss, mean", xlim=(0.8, max(widths) + 0.2))
     axes.legend()
     return figure
 
@@ -47,7 +47,7 @@ def forecast_figure(records, titles):
             plot.measured(axes, steps, seen, colour, f"$H = {heads}$")
         for record in records.values():  # when all that is measured is drawn, since dashes stay on top
             plot.theory(axes, record["steps"] + 1, record["known"][place])
-        axes.set(xscale="log", yscale="log", xlabel="step + 1", title=title, ylim=(1e-12, 30))
+        axes.set(xscale="log", yscale="log", xlabel="step + 1", title=title)
         plot.direct(axes)
     return figure
 
@@ -71,10 +71,10 @@ def rates_figure(arrays, table, chosen=5):
             plot.measured(below, generic.RATES, np.isinf(took[:, chosen:]).mean(axis=1), colour, label, **look)
         above.set(xscale="log", yscale="log", title=titles[trained])
         below.set(xlabel=r"step $\eta$", ylim=(-0.05, 1.05))
-        plot.ticks(below.xaxis, generic.RATES[1::3])
+        plot.ticks(below.xaxis, (0.01, 0.1, 1, 10))
     grid[0, 0].set_ylabel("steps, median")
     grid[1, 0].set_ylabel("share that fails")
-    plot.direct(grid[0, -1], gap=0.11)
+    plot.direct(grid[1, -1], gap=0.13)
     return figure
 
 
