@@ -126,10 +126,13 @@ CASES = (
     ("softmax", KEYS, VALUES, 1.0, 1.0),
     ("gaussian", KEYS, VALUES, 1.5, 1.0),
     ("normalised_gaussian", (0.05, -9.0, -8.7), (-0.05, -0.05, 0.5), -0.2, 1.0),
+    ("gaussian", 20 * KEYS, VALUES, 0.8, 5.0),
+    ("exp", (2.0, 2.0, 2.0), (1.9, 1.7, -2.0), 3.7, 1.0),
+    ("softmax", (2.0, 2.0, 1.0), (1.4, -0.1, -0.1), 0.1, 1.0),
 )
 
 
-@pytest.mark.parametrize("case", range(12))
+@pytest.mark.parametrize("case", range(len(CASES)))
 def test_measured_and_predicted_shares_agree(case, monkeypatch):
     monkeypatch.setattr(basins, "DRAWS", 100_000)
     kernel, keys, values, target, size = CASES[case]
