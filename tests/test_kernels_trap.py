@@ -126,10 +126,13 @@ CASES = (
     ("softmax", KEYS, VALUES, 1.0, 1.0),
     ("gaussian", KEYS, VALUES, 1.5, 1.0),
     ("normalised_gaussian", (0.05, -9.0, -8.7), (-0.05, -0.05, 0.5), -0.2, 1.0),
+    ("gaussian", 20 * KEYS, VALUES, 0.8, 5.0),
+    ("exp", (2.0, 2.0, 2.0), (1.9, 1.7, -2.0), 3.7, 1.0),
+    ("softmax", (2.0, 2.0, 1.0), (1.4, -0.1, -0.1), 0.1, 1.0),
 )
 
 
-@pytest.mark.parametrize("case", range(12))
+@pytest.mark.parametrize("case", range(len(CASES)))
 def test_measured_and_predicted_shares_agree(case, monkeypatch):
     monkeypatch.setattr(basins, "DRAWS", 100_000)
     kernel, keys, values, target, size = CASES[case]
@@ -182,15 +185,13 @@ def test_wide_keys_and_large_scores_stay_finite(kernel):
     assert all(torch.isfinite(each).all() for each in slope.values()) and (slope["q"] != 0).all()
 
 
-def test_a_score_that_overflows_is_named_as_diverged():
-    with pytest.raises(runs.WrongUse, match="score = 1000.0 is not allowed: .*709.*diverged"):
-        kernels.trap_share(
-            lambda generator, n: np.full(n, 500.0), keys=(2.0, 0, 1), values=VALUES, target=1, kernel="exp"
-        )
-    fine = kernels.trap_share(
-        lambda generator, n: np.full(n, 345.0), keys=(2, 0, 1), values=(1, 1, 1), target=2, kernel="exp"
-    )
-    assert fine["share"] == fine["predicted"] == 0
+def test_a_score_that_overflows_has_diverged_and_is_named():
+    settings = {"keys": (2.0, 0, 1), "values": (1, 1, 1), "target": 2, "kernel": "exp", "starts": 100}
+    fine = kernels.trap_share(lambda generator, n: np.full(n, 345.0), **settings)
+    assert fine["share"] == fine["predicted"] == 0 and "diverged" not in fine
+    lost = kernels.trap_share(lambda generator, n: np.where(np.arange(n) % 4, 345.0, 500.0), **settings)
+    assert lost["share"] == lost["predicted"] == 0.25
+    assert lost["diverged"] == "25 of 100 starts: exp(q k) at a score of 1000, above 709, is no number"
 
 
 WRONG = {

@@ -66,18 +66,15 @@ def followed(query: Query, starts: torch.Tensor, horizon: float = HORIZON, clock
     """Where the flow of a ``query`` goes from ``starts`` (N,).
 
     horizon: see :func:`field`; clock: units of the clock that a path is given. Returns, (N,) each: ``loss`` at the end, at most
-    1e-6 where the target is reached; ``time``, that of the flow until the step in which it gets there, cut off above the
-    horizon; ``place``. Raises
-    WrongUse where an un-normalised dot product has a score above 709 at a start, the largest whose exponential is a number: its
-    flow has diverged before it begins.
+    1e-6 where the target is reached, infinite where ``exp`` has a score above 709 at the start, whose exponential is no number:
+    there the flow has diverged before it begins; ``time``, that of the flow until the step in which it gets there, cut off above
+    the horizon; ``place``.
     """
-    if query.kernel.name == "exp":
-        score = float((query.rates.reshape(len(query.rates), -1) * starts.cpu().numpy()).max())
-        allowed = f"at most {int(LARGEST)}: exp(q k) of a larger one is no number, and its run has diverged"
-        runs.check("score", round(score, 1), allowed, score <= LARGEST)
     state = {"q": starts[:, None], "time": torch.zeros_like(starts[:, None])}
     seen = flow.integrate(field(query, horizon), state, step=STEP, times=[clock], method=flow.Heun(), stop_loss=EDGE)
-    return {"loss": seen.end_loss, "time": seen.state["time"][:, 0], "place": seen.state["q"][:, 0]}
+    lost = torch.from_numpy(query.scores(starts.cpu().numpy()) > LARGEST).to(starts.device)
+    loss = torch.where(lost, torch.inf, seen.end_loss)
+    return {"loss": loss, "time": seen.state["time"][:, 0], "place": seen.state["q"][:, 0]}
 
 
 def trap_share(
@@ -102,7 +99,10 @@ def trap_share(
     of the sampler, from the basins between all stationary points, which are isolated exactly; ``slow``, the share that reaches
     the target, but after a time of the flow above 1e4; ``reachable``, whether some q, or a limit, has a loss of at most 1e-6;
     ``wells``, the places of the local minima of the loss, -inf and inf among them, none where it is constant. Raises WrongUse on
-    wrong input, and where ``exp`` meets a score above 709, which has diverged.
+    wrong input.
+
+    Where ``exp`` has a score above 709 at some starts, so that their weights overflow, these count as stuck, measured and
+    predicted, and the dict says besides, under ``diverged``, how many they are and the largest score.
 
     >>> normal = lambda generator, n: torch.randn(n, generator=generator, dtype=torch.float64)
     >>> found = trap_share(normal, keys=(-1, 0, 1), values=(0.5, 0, 1), target=0.8, kernel="softmax", starts=500)
@@ -116,13 +116,20 @@ def trap_share(
     seen = followed(query, drawn)
     stuck = seen["loss"] > EDGE
     further = _drawn(sampler, "predicted", seed, DRAWS).numpy()
-    return {
+    found = {
         "share": float(stuck.double().mean()),
         "predicted": float((query.fate(further) > EDGE).mean()),
         "slow": float((~stuck & (seen["time"] >= HORIZON)).double().mean()),
         "reachable": query.reachable,
         "wells": query.wells,
     }
+    scores = query.scores(drawn.numpy())
+    if scores.max() > LARGEST:
+        many = int((scores > LARGEST).sum())
+        found["diverged"] = (
+            f"{many} of {starts} starts: exp(q k) at a score of {scores.max():.4g}, above {int(LARGEST)}, is no number"
+        )
+    return found
 
 
 def _kernel(name, c, beta, distance):

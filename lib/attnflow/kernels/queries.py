@@ -147,8 +147,7 @@ CLAIMS = (
         "free-step",
         "How a step on $W_Q$ moves the queries",
         r"Descent on $W_Q$ alone moves query i by $-\eta\sum_j\langle x_i, x_j\rangle\,\partial\mathcal L/\partial q_j$, "
-        "exactly: "
-        "largest part of the step that this leaves.",
+        "exactly: largest part of the step that this leaves.",
         Trial(Experiment(gram_step, {"gram": True}), lambda record: record, ROUNDING, kind="one-step"),
         Control("the products of tokens left out", {"gram": False}),
     ),
@@ -156,8 +155,7 @@ CLAIMS = (
         "free-queries",
         "Orthonormal tokens set the queries free",
         r"Where all tokens of a run are orthonormal, 200 steps of descent on $W_Q$ are descent on each query alone, as a "
-        "vector of "
-        "its own: largest distance on the way, over how far they move.",
+        "vector of its own: largest distance on the way, over how far they move.",
         Trial(
             Experiment(apart, {"data": "orthonormal", "d": 16, "o": 1, "k": 2}),
             lambda record: record,
@@ -170,8 +168,7 @@ CLAIMS = (
         "same-keys",
         "Where keys are the same, softmax learns nothing from queries",
         r"With one key for all tokens of a sample $\partial\mathcal L/\partial W_Q = 0$ for every $W_Q$, since weights that "
-        "sum to one "
-        "stay uniform: its size over that of its terms.",
+        "sum to one stay uniform: its size over that of its terms.",
         Trial(same_run, lambda record: record["slope"], ROUNDING),
         Control("un-normalised dot products", {"kernel": "exp"}),
     ),
@@ -194,8 +191,7 @@ CLAIMS = (
         "out-of-reach",
         "A target out of reach is no trap",
         r"Softmax mixes values, so $o < \max_jv_j$: for targets half as far again above it, descent ends just above the exact "
-        "bound "
-        r"$\frac12(y - \max_jv_j)^2$. What is left is what the layer cannot express: loss over that bound.",
+        r"bound $\frac12(y - \max_jv_j)^2$. What is left is what the layer cannot express: loss over that bound.",
         Trial(reach_run, lambda record: record, Between(0.9, 1.2)),
         Control("the Gaussian, which adds values up", {"kernel": "gaussian"}),
     ),

@@ -40,9 +40,10 @@ class Sum:
         constant, linear, shift, rate, bend = (self._against(getattr(self, name), here) for name in names)
         factor = constant + linear * here
         size = np.maximum(np.abs(factor), np.abs(linear) * self.width)
-        size = np.where(size > 0, size, 1.0)  # a term that is absent has the factor 0
-        power = np.log(size) + shift + (rate + bend * here) * here
-        return power, factor / size, rate + 2 * bend * here, linear / size
+        with np.errstate(divide="ignore"):
+            power = np.log(size) + shift + (rate + bend * here) * here  # -inf of a term that is absent
+        unit = np.where(size > 0, size, 1.0)
+        return power, factor / unit, rate + 2 * bend * here, linear / unit
 
     @staticmethod
     def _against(terms, places):
@@ -75,29 +76,32 @@ class Sum:
         with np.errstate(divide="ignore", invalid="ignore"):
             part = np.log(np.abs(seen.value) / (2 * len(power))) + seen.top
             room = np.logaddexp(0, part - power)
-            length = (2 * room / (rho + np.sqrt(rho**2 + 4 * gamma * room))).min(axis=0)
+            length = 2 * room / (rho + np.sqrt(rho**2 + 4 * gamma * room))
+        length = np.where(np.isnan(length), np.inf, length).min(
+            axis=0
+        )  # no number: a term that is absent, or like the largest
         return seen, np.where(seen.value != 0, length, 0.0)
 
     @cached_property
     def gathered(self) -> "Sum":
-        """The same with terms of one rate taken together and absent ones left out, of one sum without bends."""
+        """The same with terms of one rate and bend taken together, and absent ones left out, of one sum."""
         kept = []
-        for rate in np.unique(self.rate):
-            same = self.rate == rate
+        for rate, bend in sorted(set(zip(self.rate, self.bend, strict=True))):
+            same = (self.rate == rate) & (self.bend == bend)
             top = self.shift[same].max()
             parts = [
                 float((each[same] * np.exp(self.shift[same] - top)).sum()) for each in (self.constant, self.linear)
             ]
-            kept += [(*parts, top, rate, 0.0)] if any(parts) else []
+            kept += [(*parts, top, rate, bend)] if any(parts) else []
         return Sum(*np.array(kept).reshape(-1, 5).T, self.width)
 
     def sign_at(self, end: int) -> float:
         """Its sign far out, at the ``end`` -1 or 1: that of the term which outgrows the others."""
-        order = np.lexsort((self.linear != 0, end * self.rate, self.bend))
-        there = [place for place in order if self.constant[place] or self.linear[place]]
-        if not there:
+        one = self.gathered
+        if len(one.rate) == 0:
             return 0.0
-        return float(np.sign(self.linear[there[-1]] * end or self.constant[there[-1]]))
+        last = np.lexsort((end * one.rate, one.bend))[-1]
+        return float(np.sign(one.linear[last] * end or one.constant[last]))
 
     def crossing(self, low: float, high: float, step: float) -> float | None:
         """Its zero between ``low`` and ``high``, where it has at most one; an infinite end is looked for in growing steps.

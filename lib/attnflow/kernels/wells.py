@@ -12,7 +12,7 @@ import sympy as sp
 from scipy.optimize import brentq
 
 from attnflow import runs
-from attnflow.attention import Kernel
+from attnflow.attention import LARGEST, Kernel
 from attnflow.kernels.sums import Sum, total
 
 EDGE = 1e-6  # a limit of the flow with a loss above it is stuck
@@ -142,8 +142,14 @@ class Query:
         flat = self.miss(np.zeros(1)) ** 2 / 2
         return bool(min(self.losses.min(), flat[0]) <= EDGE)
 
+    def scores(self, places: np.ndarray) -> np.ndarray:
+        """The largest score at ``places`` (N,) of the kernel whose weights it makes overflow, ``exp``; 0 for the others: (N,)."""
+        if self.kernel.name != "exp":
+            return np.zeros(np.shape(places))
+        return (self.rates.reshape(len(self.rates), -1) * places).max(axis=0)
+
     def fate(self, starts: np.ndarray) -> np.ndarray:
-        """The loss of the limit of the flow from ``starts`` (N,), read off the stationary points: (N,)."""
+        """The loss of the limit of the flow from ``starts`` (N,), by the stationary points: (N,), infinite where it diverges."""
         goes, here = self.direction(starts), self.miss(starts) ** 2 / 2
         points, slack = self.still, MARGIN * (1 + np.abs(starts))
         left = self.losses[np.searchsorted(points, starts - slack)]
@@ -154,7 +160,8 @@ class Query:
             else np.full_like(starts, np.inf)
         )
         resting = (np.abs(near - starts) <= slack) & np.isin(near, self.wells)
-        return np.where((goes == 0) | resting, here, np.where(goes < 0, left, right))
+        found = np.where((goes == 0) | resting, here, np.where(goes < 0, left, right))
+        return np.where(self.scores(starts) > LARGEST, np.inf, found)
 
 
 def turn(ratio: float = 0.5) -> sp.Expr:
