@@ -22,8 +22,8 @@ def row_sum(length: int, k: int, c: float, inner: float = 1.0) -> float:
 
     length: tokens L; k: width of a head; c: the sharpness $\zeta$; inner: $\sigma$, the size of an entry of queries and keys.
 
-    >>> row_sum(8, 16, 0.5)
-    0.31214754...
+    >>> round(row_sum(8, 16, 0.5), 4)
+    0.3121
     """
     return length * (1 + 4 * c * inner**2 / math.sqrt(k)) ** (-k / 2)
 
@@ -31,7 +31,7 @@ def row_sum(length: int, k: int, c: float, inner: float = 1.0) -> float:
 def network(variant: str, c: float = 0.5, inner: float = 1.0, power: float = 1.0, **settings) -> vit.Transformer:
     r"""A vision Transformer on eight row tokens, one of the ``VARIANTS``.
 
-    The softmax has the inverse temperature $2\zeta$ that matches the sharpness ``c``. A ``rescaled`` softmax is multiplied by
+    variant: its name. The softmax has the inverse temperature $2\zeta$ that matches the sharpness ``c``. A ``rescaled`` softmax is multiplied by
     the mean row sum of the Gaussian at the start, a rescaled Gaussian divided by it; the row sum is taken to a ``power``.
     inner: size of queries and keys at the start; settings: of :class:`attnflow.vit.Transformer`.
     """
