@@ -29,9 +29,9 @@ def row_sum(length: int, k: int, c: float, inner: float = 1.0) -> float:
 
 
 def network(variant: str, c: float = 0.5, inner: float = 1.0, power: float = 1.0, **settings) -> vit.Transformer:
-    r"""A vision Transformer on eight row tokens, one of the ``VARIANTS``.
+    r"""A vision Transformer on eight row tokens, of a ``variant`` among ``VARIANTS``.
 
-    variant: its name. The softmax has the inverse temperature $2\zeta$ that matches the sharpness ``c``. A ``rescaled`` softmax is multiplied by
+    The softmax has the inverse temperature $2\zeta$ that matches the sharpness ``c``. A ``rescaled`` softmax is multiplied by
     the mean row sum of the Gaussian at the start, a rescaled Gaussian divided by it; the row sum is taken to a ``power``.
     inner: size of queries and keys at the start; settings: of :class:`attnflow.vit.Transformer`.
     """
