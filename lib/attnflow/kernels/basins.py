@@ -31,8 +31,8 @@ def field(query: Query, horizon: float = HORIZON) -> flow.fields.Field:
     ``q`` and ``time``, (S, 1) each. Returns a field.
     """
     rates = query.gap.rate if query.kernel.name == "exp" else query.rates
-    far = FAR / (np.abs(query.rates).max(axis=0) + np.sqrt(2 * query.kernel.c) * query.kernel.distance)
-    room = 1 / (np.ptp(rates, axis=0) + np.sqrt(2 * query.kernel.c) * query.kernel.distance + 1e-3)
+    least = np.sqrt(2 * query.kernel.c) if query.kernel.distance else 1e-3  # where all keys are the same
+    far, room = FAR / (np.abs(query.rates).max(axis=0) + least), 1 / (np.ptp(rates, axis=0) + least)
 
     def along(state):
         here, time = (state[name][:, 0].detach().cpu().numpy() for name in ("q", "time"))
