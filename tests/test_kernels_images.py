@@ -225,7 +225,7 @@ def test_readings_of_the_stored_runs_by_hand(monkeypatch):
     second[:, 0, 1], second[:, 1, 1] = [0.6, 0.7], [0.7, 0.9]
     arrays = {"test accuracy, first": np.array([[0.5, 0.6], [0.4, 0.7]]), "test accuracy, second": second}
     monkeypatch.setattr(images.sweep, "kept", lambda name: ({"kernels-pathfinder": arrays}[name], {}))
-    assert (images.learned(), images.learned("first", 0)) == (0.6, 0.4)
+    assert (images.learned(), images.learned(trained=False)) == (0.6, 0.4)
     assert images.lead() == pytest.approx(0.15 / (0.005**0.5 / 2**0.5))
 
 
