@@ -168,6 +168,12 @@ def shares(record, name):
     return record[name].unflatten(0, (3, 2))
 
 
+def passed(record):
+    """Reading of a ``record`` of :func:`fates`: how far a token went beyond its reach, 0 where that is rounding. (S,)."""
+    least = record["below"].amin(dim=0)
+    return torch.where(least.abs() < 1e-9, 0.0, least)
+
+
 def unlike(record):
     """Reading of a ``record`` of :func:`fates`: the largest difference of shares missed, softmax to a Gaussian. (S,)."""
     missed = shares(record, "missed")
@@ -184,7 +190,7 @@ CLAIMS = (
         r"A free query turns a head into an interval: from the least to the greatest value for softmax, between the extremes of "
         r"$\sum_jv_je^{-\zeta|q - k_j|^2/\sqrt k}$ for the Gaussian. Heads add: the least error less the distance of the target "
         r"to the sum of intervals, in units of a value, softmax and Gaussian at $\zeta = 1/2$ and 1, $H = 1$ and 4.",
-        Trial(fate_run, lambda record: record["below"].amin(dim=0), Above(-1e-3)),
+        Trial(fate_run, passed, Above(-1e-3)),
         Control("the reach of softmax for all", {"bounds": "softmax"}, quota=(8, 10)),
     ),
     claim(

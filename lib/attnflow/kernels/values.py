@@ -21,6 +21,11 @@ def lowest(record):
     return curves.least((record["loss"] / record["floor"][:, None]).flatten(0, 1))
 
 
+def left(choose):
+    """Reading: the share of the loss that is left, of the kernel that ``choose`` takes, at least 1e-12: below is rounding. (S,)."""
+    return lambda record: choose(record["left"], dim=0).clamp_min(1e-12)
+
+
 def over(name, known, choose=torch.amax):
     """Reading: a ``name`` of the record over another that is ``known``, (J, S) both; ``choose`` reduces J. (S,)."""
     return lambda record: choose(record[name] / record[known], dim=0)
@@ -114,14 +119,14 @@ CLAIMS = (
         "At the threshold descent is not done in 4000 steps",
         r"$Hd = nL$ gives rank, not conditioning: the share of the loss left after 4000 steps of $1/\lambda_{\max}$, softmax and "
         r"Gaussian, the smaller one. $d = 8$, $H = 2$.",
-        Trial(slow_run, lambda record: record["left"].amin(dim=0), Above(1e-4)),
+        Trial(slow_run, left(torch.amin), Above(1e-4)),
         Control("four times as many heads", {"heads": 8}),
     ),
     claim(
         "values-four-times",
         "At four times the threshold it is done",
         r"$Hd = 4nL$: the share left after 4000 steps, softmax and Gaussian, the larger one. $d = 8$, $H = 8$.",
-        Trial(slow_run.but(heads=8), lambda record: record["left"].amax(dim=0), Below(1e-2), quota=(9, 10)),
+        Trial(slow_run.but(heads=8), left(torch.amax), Below(1e-2), quota=(9, 10)),
         Control("queries and keys a tenth as large, attention near uniform", {"inner": 0.1}, quota=(9, 10)),
     ),
     claim(
@@ -150,7 +155,7 @@ CLAIMS = (
         "The width is not needed when attention moves",
         r"Three heads, $Hd < nL$, all four matrices trained: the share of the loss left after 2000 steps, softmax and Gaussian, "
         "the larger one, in at least eight of ten seeds.",
-        Trial(moved_run, lambda record: record["left"].amax(dim=0), Below(1e-2), quota=(8, 10)),
+        Trial(moved_run, left(torch.amax), Below(1e-2), quota=(8, 10)),
         Control("only $W_V$ trained", {"trained": ("W_V",)}),
     ),
 )
