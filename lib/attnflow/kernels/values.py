@@ -22,7 +22,7 @@ def lowest(record):
 
 
 def left(choose):
-    """Reading: the share of the loss that is left, of the kernel that ``choose`` takes, at least 1e-12: below is rounding. (S,)."""
+    """Reading: the share of the loss that is left, of the kernel that ``choose`` takes, at least 1e-12 for rounding. (S,)."""
     return lambda record: choose(record["left"], dim=0).clamp_min(1e-12)
 
 
