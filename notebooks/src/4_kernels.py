@@ -153,7 +153,7 @@ ends, field = (
 )
 gap = checks.steps_apart(field, weights, ends, step=eta, steps=200)
 rows = attend(inputs[0], weights["W_Q"][0, 0], weights["W_K"][0, 0]).sum(dim=-1)
-print("loss", show(float(loss)), "from", show(float(field(weights)[0][0])))
+print("loss", show(float(loss.detach())), "from", show(float(field(weights)[0][0])))
 print(
     "row sums of the first head at the start:",
     claims.criteria.extent(rows.flatten().tolist()),
@@ -611,7 +611,7 @@ plt.show()
 
 
 # %% tags=["hide-input"]
-print(sensitivity.kept(stored["kernels-trap"]).told(kernel="gaussian"))
+print(sensitivity.kept(stored["kernels-hills"]).told(spread=5.0))
 
 # %% [markdown]
 # In the plane a query can walk around. Random keys, positive values and targets between them give the share of landscapes with a place to get stuck, from the stored sweep:

@@ -11,7 +11,7 @@ def told(seeds: tuple, device: torch.device, count: int = 2000, matched: bool = 
     """What the distance of the dots alone tells: the share of pictures that the best rule gets right, ``right`` (S,).
 
     The rule answers what is more frequent at that distance among ``count`` pictures, and is asked for as many others. seeds,
-    device: of the runs; matched, settings: of :func:`pathfinder.pictures`.
+    device: of the runs; matched, settings: of :func:`attnflow.kernels.pathfinder.pictures`.
     """
     pictures, labels, _ = pathfinder.pictures(runs.streams(seeds, "data"), 2 * count, matched=matched, **settings)
     far, sign = pathfinder.distances(pictures).to(device), 2 * labels.to(device) - 1

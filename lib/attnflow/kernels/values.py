@@ -9,15 +9,15 @@ from attnflow.kernels.setting import claim
 
 
 def gap(record):
-    r"""Reading of :func:`watched`, a ``record``: the largest relative distance of a loss from its forecast, over all. (S,).
+    r"""Reading of a ``record`` of descent beside its forecast: the largest relative distance of a loss, over all. (S,).
 
-    Infinite where a run diverged.
+    Infinite where a run diverged. record: of :func:`attnflow.kernels.linear.watched`.
     """
     return (record["loss"] / record["known"] - 1).abs().nan_to_num(torch.inf).amax(dim=(0, 1))
 
 
 def lowest(record):
-    """Reading of :func:`watched`, a ``record``: the least loss on the way over the floor, of any kernel. (S,)."""
+    """Reading of such a ``record``: the least loss on the way over the floor, of any kernel. (S,)."""
     return curves.least((record["loss"] / record["floor"][:, None]).flatten(0, 1))
 
 
