@@ -86,7 +86,7 @@ plt.show()
 #
 # **You need** [chapter 1](1_foundations), least squares, and the mean value theorem.
 #
-# **It takes** about three hours with pencil and exercises, half of that without, and one minute to run on two CPU cores. No GPU is needed.
+# **It takes** about three hours with pencil and exercises, half of that without, and a minute and a quarter to run on two CPU cores. No GPU is needed.
 #
 # Every symbol is on the [notation page](../book/notation.md), and every number below was computed by this page or by a stored run that this page checks.
 
@@ -202,7 +202,7 @@ print("difference to the library after 200 steps:", claims.Below(1e-12).show([ga
 #
 # ### Which width counts
 #
-# $B$ has $Hd$ columns, so it needs $Hd \ge nL$: heads times the size of a *token*. The width $k$ of a head does not enter, as long as it is at least $o$. Below, the mean floor over random targets falls along the predicted line to zero, for all four kernels alike.
+# $B$ has $Hd$ columns, so it needs $Hd \ge nL$: heads times the size of a *token*. The width $k$ of a head does not enter, as long as it is at least $o$. In {numref}`fig-four-floor` the mean floor over random targets falls along the predicted line to zero, for all four kernels alike.
 
 # %% tags=["hide-input"]
 # | name: fig-four-floor
@@ -244,7 +244,7 @@ seen["values-uniform"]
 # | alt: >-
 # |   Two panels of losses over steps on logarithmic axes. Curves of one head level off, those of two fall slowly, those of eight fall fast; each lies under its dashed forecast.
 forecasts = {
-    heads: values.curve_run.but(heads=heads, d=8, k=4, steps=2000, count=50)(
+    heads: values.curve_run.but(heads=heads, d=8, k=4, steps=1500, count=50)(
         SEEDS, DEVICE
     )
     for heads in (1, 2, 8)
@@ -648,11 +648,11 @@ seen["plane-wide"]
 # %% tags=["hide-input"]
 # | name: fig-four-reach
 # | caption: >-
-# |   Share of tokens whose target descent misses by more than a twentieth of a value, with 95 % intervals over 16 seeds, for one head and for four. Dashed: the share whose target is out of reach, computed before training. What lies between are
+# |   Share of tokens whose target descent misses by more than a twentieth of a value, with 95 % intervals over 8 seeds, for one head and for four. Dashed: the share whose target is out of reach, computed before training. What lies between are
 # |   traps and slow starts.
 # | alt: >-
 # |   Two panels with three points each, one a kernel. At one head about half of the tokens are missed by all kernels, at four heads less than a tenth; dashed levels lie below the points.
-fates = generic.fate_run(range(100, 116), DEVICE)
+fates = generic.fate_run(range(100, 108), DEVICE)
 figures_values.reach_figure(fates, ("softmax", "gaussian", "gaussian, 1"), (1, 4))
 plt.show()
 
