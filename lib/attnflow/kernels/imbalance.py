@@ -25,7 +25,7 @@ def pairs(state: runs.State) -> dict:
 def imbalance_rate(
     state: runs.State, inputs: torch.Tensor, targets: torch.Tensor, layer: model.Layer, queries: bool = True
 ) -> torch.Tensor:
-    r"""How fast the query-key balance moves along the flow: :func:`attnflow.kernels.theory.imbalance_rate` in numbers.
+    r"""How fast the query-key balance moves along the flow: :func:`~attnflow.kernels.theory.imbalance_rate` in numbers.
 
     It is $4\tau\zeta\sum_{ij}G_{ij}(q_iq_i^\top - k_jk_j^\top)$ under a distance, with G the slope of the loss by the scores,
     and zero under a dot product. state: of a ``layer``; inputs: X (S, n, L, d); targets: Y (S, n, L, o); queries: whether the
