@@ -16,20 +16,9 @@ from attnflow.foundations import balancing, model
 COUNT, STEPS, STEP = 32, 200, 0.05
 
 
-def loss(*run):
-    """The loss of one ``run``, as a number that autograd takes."""
-    return model.loss(*run).sum()
-
-
-def looped(start, inputs, targets, layer):
-    """One run after the other, with autograd and ``torch.optim.SGD``. Returns the final weights."""
-    ends = []
-    for run in range(COUNT):
-        state = {name: value[run : run + 1].clone().requires_grad_() for name, value in start.items()}
-        one = slice(run, run + 1)
-        timing.descend(state.values(), partial(loss, state, inputs[one], targets[one], layer), STEP, STEPS)
-        ends.append(state)
-    return {name: torch.cat([end[name].detach() for end in ends]) for name in start}
+def loss(*run, layer):
+    """The loss of one ``run`` of a ``layer``, as a number that autograd takes."""
+    return model.loss(*run, layer).sum()
 
 
 def main():
@@ -38,7 +27,9 @@ def main():
     field = model.field(inputs, targets, layer)
     ways = {
         "stack, by hand": lambda: flow.integrate(field, start, step=STEP, times=[STEPS * STEP]).state,
-        "one by one, autograd and SGD": lambda: looped(start, inputs, targets, layer),
+        "one by one, autograd and SGD": lambda: timing.looped(
+            start, inputs, targets, partial(loss, layer=layer), STEP, STEPS
+        ),
     }
     timing.compare(f"one step of one of {COUNT} attention layers", ways, 3, COUNT * STEPS)
 

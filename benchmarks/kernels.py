@@ -25,24 +25,15 @@ def loss(state, inputs, targets, layer):
     return residual.square().sum(dim=-1).mean() / 2
 
 
-def looped(start, inputs, targets, layer):
-    """One run after the other, with autograd and ``torch.optim.SGD``. Returns the final weights."""
-    ends = []
-    for run in range(COUNT):
-        state = {name: value[run : run + 1].clone().requires_grad_() for name, value in start.items()}
-        one = slice(run, run + 1)
-        timing.descend(state.values(), partial(loss, state, inputs[one], targets[one], layer), STEP, STEPS)
-        ends.append(state)
-    return {name: torch.cat([end[name].detach() for end in ends]) for name in start}
-
-
 def main():
     """Print the times of a step of one run, and how they compare."""
     layer, inputs, targets, start = setting.drawn(range(COUNT), torch.device("cpu"), **SETTINGS)
     field = model.field(inputs, targets, layer)
     ways = {
         "stack, by hand": lambda: flow.integrate(field, start, step=STEP, times=[STEPS * STEP]).state,
-        "one by one, autograd and SGD": lambda: looped(start, inputs, targets, layer),
+        "one by one, autograd and SGD": lambda: timing.looped(
+            start, inputs, targets, partial(loss, layer=layer), STEP, STEPS
+        ),
     }
     timing.compare(f"one step of one of {COUNT} layers of four heads", ways, 3, COUNT * STEPS)
 

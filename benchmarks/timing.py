@@ -6,6 +6,7 @@ Import this before numpy and torch: they read the number of threads once.
 import os
 import statistics
 import time
+from functools import partial
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ[variable] = "1"
@@ -29,6 +30,23 @@ def medians(ways, repeats):
 def gap(one, other):
     """Largest difference of two dicts of tensors, over the largest entry of each."""
     return max(float((one[name] - value).abs().max() / value.abs().max()) for name, value in other.items())
+
+
+def looped(start, inputs, targets, loss, step, steps):
+    """One run after the other, with autograd and ``torch.optim.SGD``: what one would write. Returns the final weights.
+
+    start: name -> (S, ...); inputs, targets: (S, ...); loss: (weights, inputs, targets) of a stack of one run -> a number; step:
+    of descent, taken ``steps`` times.
+    """
+    import torch  # not before the variables are set: it reads them once
+
+    ends = []
+    for run in range(len(inputs)):
+        state = {name: value[run : run + 1].clone().requires_grad_() for name, value in start.items()}
+        one = slice(run, run + 1)
+        descend(state.values(), partial(loss, state, inputs[one], targets[one]), step, steps)
+        ends.append(state)
+    return {name: torch.cat([end[name].detach() for end in ends]) for name in start}
 
 
 def compare(what, ways, repeats, count=1):

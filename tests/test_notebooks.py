@@ -73,7 +73,7 @@ def test_stored_as_one_clean_run(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_notebook_is_small(name):
     assert (HERE / f"{name}.ipynb").stat().st_size < 1.5e6
-    lines = {cell.execution_count: re.sub(r"^# \\|.*\n", "", cell.source, flags=re.M) for cell in code_cells(name)}
+    lines = {cell.execution_count: re.sub(r"^# \|.*\n", "", cell.source, flags=re.M) for cell in code_cells(name)}
     long = [count for count, source in lines.items() if len(source.splitlines()) > 30]
     assert long == [], "cells of more than 30 lines: the machinery belongs in lib/"
 

@@ -33,6 +33,8 @@ import torch
 from IPython.display import Markdown
 
 from attnflow import checks, claims, curves, flow, runs, stamp, symbolic
+
+# %% tags=["hide-input"]
 from attnflow.foundations import (
     ROOM,
     balancing,

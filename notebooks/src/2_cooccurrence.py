@@ -44,6 +44,8 @@ from attnflow import (
     sweep,
     symbolic,
 )
+
+# %% tags=["hide-input"]
 from attnflow.cooccurrence import (
     ROOM,
     balance,

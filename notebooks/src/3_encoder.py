@@ -34,6 +34,8 @@ import torch
 from IPython.display import Markdown
 
 from attnflow import checks, claims, flow, sensitivity, stamp, sweep
+
+# %% tags=["hide-input"]
 from attnflow.encoder import (
     ROOM,
     balancing,

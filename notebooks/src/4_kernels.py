@@ -33,6 +33,8 @@ import torch
 from IPython.display import Markdown
 
 from attnflow import checks, claims, flow, sensitivity, stamp, sweep
+
+# %% tags=["hide-input"]
 from attnflow.kernels import (
     ROOM,
     balancing,
@@ -244,7 +246,7 @@ seen["values-uniform"]
 # | alt: >-
 # |   Two panels of losses over steps on logarithmic axes. Curves of one head level off, those of two fall slowly, those of eight fall fast; each lies under its dashed forecast.
 forecasts = {
-    heads: values.curve_run.but(heads=heads, d=8, k=4, steps=1500, count=50)(
+    heads: values.curve_run.but(heads=heads, d=8, k=4, steps=1000, count=50)(
         SEEDS, DEVICE
     )
     for heads in (1, 2, 8)

@@ -183,8 +183,11 @@ CLAIMS = (
         "same-keys-gaussian",
         "The Gaussian then turns one knob, and reaches what it can",
         r"With one key for all, the Gaussian's output is $e^{-\zeta|q - k|^2/\sqrt k}\sum_jv_j$. Targets between 0.2 and 0.8 of "
-        r"$\sum_jv_j$ are met by descent on $W_Q$: loss at the end over that at the start.",
-        Trial(same_run.but(kernel="gaussian"), lambda record: record["left"], Below(1e-10)),
+        r"$\sum_jv_j$ are met by descent on $W_Q$: loss at the end over that at the start, in at least nine of ten seeds. Others "
+        "begin where the Gaussian is nearly zero, and are slow.",
+        Trial(
+            same_run.but(kernel="gaussian"), lambda record: record["left"].clamp_min(1e-12), Below(1e-10), quota=(9, 10)
+        ),
         Control("rows that sum to one", {"kernel": "normalised_gaussian"}),
     ),
     claim(
