@@ -16,6 +16,8 @@ from attnflow.foundations import balancing as layers
 from attnflow.foundations import model as layer
 from attnflow.kernels import model as heads
 from attnflow.kernels import setting as four
+from attnflow.meanfield import model as particles
+from attnflow.meanfield import setting as five
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,18 @@ def reduced(seeds, device, **settings):
     """The reduction of chapter 2, whose readout is o times as fast as its own gradient, at the rate of that gradient."""
     made, start = words.problem(seeds, device, **settings)
     return flow.at_rates(made, {"readout": 1 / settings["neurons"]}), start
+
+
+def particles_problem(seeds, device, **settings):
+    """Chapter 5 at the rate of the gradient, of which the velocity of a particle is so many times as large."""
+    made, start = five.problem(seeds, device, **settings)
+    speed = five.drawn(seeds, device, **{name: value for name, value in settings.items() if name != "decay"})[0].speed
+    return flow.at_rates(made, dict.fromkeys(start, 1 / speed)), start
+
+
+def particles_loss(seeds, device, decay=0.0, **settings):
+    net, inputs, targets, _ = five.drawn(seeds, device, **settings)
+    return partial(particles.objective, inputs=inputs, targets=targets, net=net, decay=decay)
 
 
 def transformer(seeds, device, **settings):
@@ -181,6 +195,34 @@ PROBLEMS = (
             ({"size": 0.0}, "size = 0.0"),
             ({"teacher": "yes"}, "teacher = 'yes'"),
             ({"inner": math.nan}, "inner = nan"),
+        ),
+    ),
+    Problem(
+        "meanfield",
+        particles_problem,
+        particles_loss,
+        {"samples": 5, "depth": 3, "m": 4, "k": 2},
+        (
+            *({"scaling": name} for name in particles.SCALINGS),
+            *({"activation": name, "decay": 0.3} for name in particles.ACTIVATIONS),
+            {"parts": ("attention",), "k": 1, "tied": True, "common": 7},
+            {"parts": ("neurons",), "depth": 1},
+            {"data": "digits", "length": 9, "decay": 0.1},
+        ),
+        (
+            ({"depth": 0}, "depth = 0"),
+            ({"m": 1.5}, "m = 1.5"),
+            ({"decay": -0.1}, "decay = -0.1"),
+            ({"decay": torch.tensor([-1.0], dtype=torch.float64)}, "finite numbers of at least 0"),
+            ({"parts": ()}, "at least one of attention, neurons"),
+            ({"parts": ("heads",)}, "one of attention, neurons"),
+            ({"activation": "gelu"}, "relu, tanh, identity"),
+            ({"scaling": "ntk"}, "mean field, tangent"),
+            ({"slot": 3}, "slot = 3"),
+            ({"length": 1}, "length = 1"),
+            ({"data": "words"}, "regression, digits"),
+            ({"data": "digits", "samples": 400}, "all there are"),
+            ({"tied": "yes"}, "tied = 'yes'"),
         ),
     ),
     Problem(

@@ -6,7 +6,7 @@ import torch
 from conftest import refusal
 
 from attnflow import curves, flow, runs
-from attnflow.flow import Descent, Ended, Heun, Momentum, Optimiser
+from attnflow.flow import Descent, Ended, Heun, Momentum, Optimiser, RungeKutta
 
 RATES = torch.tensor([0.5, -1.0, 1.0, 2.0], dtype=runs.DTYPE)
 LINEAR = RATES.abs()
@@ -15,6 +15,7 @@ METHODS = {
     "descent": Descent(),
     "heun": Heun(),
     "clocked": Heun(**SPEED),
+    "rk4": RungeKutta(),
     "momentum": Momentum(0.5),
     "sgd": Optimiser(torch.optim.SGD),
     "adam": Optimiser(torch.optim.Adam),
@@ -49,7 +50,10 @@ def same(one, other, atol=0.0):
     return one.status == other.status
 
 
-@pytest.mark.parametrize(("name", "order"), [("descent", 1), ("heun", 2), ("clocked", 2), ("momentum", 1), ("sgd", 1)])
+ORDERS = {"descent": 1, "heun": 2, "clocked": 2, "rk4": 4, "momentum": 1, "sgd": 1}
+
+
+@pytest.mark.parametrize(("name", "order"), ORDERS.items())
 def test_observed_order_against_the_closed_form(name, order):
     steps = [0.02, 0.01, 0.005, 0.0025]
     exact = torch.exp(-RATES.abs() * (2 if name == "momentum" else 1))
@@ -94,7 +98,7 @@ class Engine:
         self.step, self.loss = step.numpy(), field(start)[0]
         return self
 
-    def advance(self, state, time, until, stop, steps):
+    def advance(self, state, time, until, stop, steps, falls):
         theta, now, rate = state["theta"].numpy(), time.numpy(), RATES.abs().numpy()
         taken, alive = np.zeros(4, dtype=int), np.ones(4, dtype=bool)
         while (going := alive & (now < until.numpy() - 1e-9 * self.step) & (taken < steps.numpy())).any():
@@ -103,7 +107,34 @@ class Engine:
             self.loss = torch.from_numpy((rate[:, None] * theta**2 / 2).sum(axis=1))
             alive &= ~(going & (self.loss <= stop).numpy())
         now, taken, alive = map(torch.from_numpy, (now, taken, alive))
-        return flow.Advance({"theta": torch.from_numpy(theta)}, now, taken, self.loss, alive, torch.zeros_like(alive))
+        never = torch.zeros_like(alive)
+        return flow.Advance({"theta": torch.from_numpy(theta)}, now, taken, self.loss, alive, never, never)
+
+
+@pytest.mark.parametrize("method", [Descent(), Heun(), RungeKutta()])
+@pytest.mark.parametrize("at_once", [1, 1000])
+def test_a_loss_that_rises_ends_its_run_with_a_time_and_one_warning(method, at_once):
+    """A parabola of rate 40 is too steep for the step of 0.1; the others have two hundred steps and more."""
+    rates = torch.tensor([40.0, 1.0, 45.0, 0.5], dtype=runs.DTYPE)
+    settings = {"field": linear(rates), "times": [0.0, 30.0], "method": method, "at_once": at_once}
+    with pytest.warns(flow.Rising, match=r"rose in 2 of 4 runs, first after time 0:") as seen:
+        record = run(falls=True, **settings)
+    assert len(seen) == 1 and record.status == [Ended.ROSE, Ended.TIME, Ended.ROSE, Ended.TIME]
+    assert record.end.tolist() == pytest.approx([0, 30, 0, 30]) and record.steps[0] == 0
+    assert record.end_loss[0] == 40 and (record.state["theta"][0] == 1).all()
+    alone = run(**settings | {"field": linear(rates[[1, 3]]), "start": ones(2)})
+    assert torch.equal(record.state["theta"][[1, 3]], alone.state["theta"])
+
+
+def test_a_loss_that_rises_late_is_seen_between_records():
+    def field(state):
+        loss, slope = linear()(state)
+        return torch.where(state["theta"][:, 0] < 0.5, loss + 1, loss), slope
+
+    with pytest.warns(flow.Rising, match="4 of 4 runs"):
+        record = run(field, times=[0.0, 50.0], step=0.01, falls=True)
+    below = torch.exp(-LINEAR * (record.end + 0.01))
+    assert (record.state["theta"][:, 0] >= 0.5).all() and (below < 0.505).all() and (record.end > 0).all()
 
 
 def test_an_engine_can_take_the_place_of_a_stepper():

@@ -83,16 +83,17 @@ class Kernel:
         return 2 * scale * self.c * by_queries, 2 * scale * self.c * by_keys
 
 
-def softmax_slope(weights: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
-    r"""Slope by the logits of a softmax over the last axis, $S_{ij}(E_{ij} - \sum_l S_{il}E_{il})$.
+def softmax_slope(weights: torch.Tensor, slope: torch.Tensor, dim: int = -1) -> torch.Tensor:
+    r"""Slope by the logits of a softmax over one axis, $S_{ij}(E_{ij} - \sum_l S_{il}E_{il})$.
 
-    weights: S, (..., L); slope: $E = \partial\mathcal L/\partial S$, of the same shape. Returns that shape.
+    weights: S, (..., L); slope: $E = \partial\mathcal L/\partial S$, of the same shape; dim: the axis along which S sums to
+    one, the last where none is given. Returns that shape.
 
     >>> softmax_slope(torch.tensor([0.5, 0.5]), torch.tensor([1.0, 0.0])).tolist()
     [0.25, -0.25]
     """
     weighted = weights * slope
-    return weighted - weights * weighted.sum(dim=-1, keepdim=True)
+    return weighted - weights * weighted.sum(dim=dim, keepdim=True)
 
 
 def entropy_deficit(weights: torch.Tensor) -> Stack:

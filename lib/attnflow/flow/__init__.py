@@ -8,9 +8,9 @@ from attnflow.flow.advance import Advance, Stepper
 from attnflow.flow.fields import at_rates, autograd, decayed, in_blocks
 from attnflow.flow.integrate import integrate, log_times
 from attnflow.flow.nudge import nudged
-from attnflow.flow.record import Ended, Record
+from attnflow.flow.record import Ended, Record, Rising
 from attnflow.flow.reference import reference
-from attnflow.flow.steppers import Descent, Heun, Momentum, Optimiser
+from attnflow.flow.steppers import Descent, Heun, Momentum, Optimiser, RungeKutta
 
 __all__ = [
     "Advance",
@@ -20,6 +20,8 @@ __all__ = [
     "Momentum",
     "Optimiser",
     "Record",
+    "Rising",
+    "RungeKutta",
     "Stepper",
     "at_rates",
     "autograd",

@@ -1,5 +1,6 @@
 """One loop for all methods: records, stops and ends, decided on what a stepper returns."""
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -9,7 +10,7 @@ from tqdm import tqdm
 from attnflow import runs
 from attnflow.flow.fields import Field
 from attnflow.flow.nudge import begun
-from attnflow.flow.record import Ended, Record, closed
+from attnflow.flow.record import Ended, Record, Rising, closed
 from attnflow.flow.steppers import Descent, Method
 from attnflow.runs import Stack, State
 
@@ -39,20 +40,23 @@ def integrate(
     stop_loss: float | Stack = 0.0,
     max_steps: int = 1_000_000,
     at_once: int = 1_000,
+    falls: bool = False,
     progress: str | None = None,
 ) -> Record:
     r"""Integrate the flow of a stack and record it at common or per-run times.
 
-    A time that falls inside a step of ``Heun`` shortens that step; the other methods keep their step and are recorded at
-    the first whole step at or after that time.
+    A time that falls inside a step of ``Heun`` or ``RungeKutta`` shortens that step; the others keep their step and are
+    recorded at the first whole step at or after that time.
 
     field: state -> (loss (S,), gradient). start: name -> (S, ...), float64. step: a number or (S,). times: increasing from a
     time of at least 0, (K,) for all runs or (K, S); the last one ends the run. method: ``Descent()`` where none is given,
-    ``Heun()``, ``Momentum(beta)`` or ``Optimiser(kind, settings)``. observe: state -> name -> (S, ...), what to record besides
-    the loss. stop_loss: a run ends when its loss is at or below it, a number or (S,). max_steps: of any run. at_once: how
-    many steps a stepper is asked for in one call; the record does not depend on it. progress: a label for a bar, shown on a
-    terminal. A run whose state turns non-finite is frozen at its last finite state and reported in ``Record.status``; the
-    others go on. Returns a Record. Raises WrongUse on wrong input.
+    ``Heun()``, ``RungeKutta()``, ``Momentum(beta)`` or ``Optimiser(kind, settings)``. observe: state -> name -> (S, ...), what
+    to record besides the loss. stop_loss: a run ends when its loss is at or below it, a number or (S,). max_steps: of any run.
+    at_once: how many steps a stepper is asked for in one call; the record does not depend on it. falls: along a flow the loss
+    falls, and where this is given a run ends before the first step that would raise it, with a status of its own and one
+    warning for the stack, :class:`attnflow.flow.Rising`. progress: a label for a bar, shown on a terminal. A run whose state
+    turns non-finite is frozen at its last finite state and reported in ``Record.status``; the others go on. Returns a Record.
+    Raises WrongUse on wrong input.
     """
     runs.integer("max_steps", max_steps)
     runs.integer("at_once", at_once)
@@ -87,9 +91,12 @@ def integrate(
         for target in times:
             while True:
                 budget = (max_steps - steps).clamp(0, at_once) * alive
-                state, now, taken, loss, lives, diverged = stepper.advance(state, now, target, stop, budget)
+                state, now, taken, loss, lives, diverged, rose = stepper.advance(
+                    state, now, target, stop, budget, falls
+                )
                 steps = steps + taken
                 finish(diverged, Ended.NON_FINITE)
+                finish(rose, Ended.ROSE)
                 finish(~lives, Ended.LOSS)
                 finish((steps >= max_steps) & (taken > 0), Ended.STEPS)
                 if not (alive & (taken == at_once)).any():
@@ -100,6 +107,13 @@ def integrate(
             bar.update()
             if not alive.any():
                 break
+    rising = torch.tensor([word == Ended.ROSE for word in status], dtype=torch.bool, device=where)
+    if rising.any():
+        first = float(now[rising].min())
+        text = (
+            f"the loss rose in {int(rising.sum())} of {count} runs, first after time {first:.4g}: take a smaller step"
+        )
+        warnings.warn(text, Rising, stacklevel=2)
     last = seen[-1]
     times, values = closed(
         torch.stack(rows), {name: torch.stack([row[name] for row in seen]) for name in last}, now, last

@@ -9,12 +9,17 @@ from attnflow.runs import Stack, State
 
 
 class Ended(StrEnum):
-    """Why a run ended: it reached the last time, its loss or its number of steps, or its state stopped being finite."""
+    """Why a run ended: at the last time, its loss or its number of steps; its state stopped being finite, or its loss rose."""
 
     TIME = "time"
     LOSS = "loss"
     STEPS = "steps"
     NON_FINITE = "non-finite"
+    ROSE = "rose"
+
+
+class Rising(UserWarning):
+    """The loss of a gradient flow rose: the step is too large for the method."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Chapter 5: the mean-field limit, weight decay and global convergence."""
