@@ -107,9 +107,9 @@ plt.show()
 # | dot product | $e^{\beta q\cdot k}$ | softmax |
 # | distance | Gaussian | normalised Gaussian |
 #
-# The last one is the control that is hardly ever run. A row that sums to one does not see $|q_i|^2$, which all its scores share; so the normalised Gaussian is softmax with a bias $-\zeta|k_j|^2$ for every key.
+# Attention by distances has been studied as a flow of *tokens* through layers, without training {cite}`castin2025unified`; here the weights move. The last kernel of the table is the control that is hardly ever run. A row that sums to one does not see $|q_i|^2$, which all its scores share; so the normalised Gaussian is softmax with a bias $-\zeta|k_j|^2$ for every key.
 #
-# Which sharpness does the paper mean? With $\zeta = \frac12$ and keys and queries of length one the Gaussian is softmax at $\beta = 1$ up to row sums, and code that others wrote for such kernels has this $\frac12$. One report
+# Which sharpness does the paper mean? With $\zeta = \frac12$ and keys and queries of length one the Gaussian is softmax at $\beta = 1$ up to row sums, and Skyformer {cite}`chen2021skyformer`, which puts a Gaussian in the place of softmax to compute attention faster, has this $\frac12$. One report
 # of the paper writes the exponent without it, $\zeta = 1$ (*secondary*). We show both, and it will matter.
 
 # %% [markdown]
@@ -901,7 +901,7 @@ Markdown(claims.table(list(seen.values())))
 # 2. Softmax keeps $W_Q^\top W_Q - W_K^\top W_K$, a Gaussian moves it at a known speed and keeps $w^\top(W_Q + W_K)$ where tokens share a direction.
 # 3. Which kernel traps a query is decided by the spread of the keys times the root of the sharpness; with generic weights, and after rescaling the output, little of the difference is left.
 #
-# **References.** {cite:t}`song2024kernels`, {cite:t}`du2018balanced`, {cite:t}`arora2018optimization`, {cite:t}`kunin2021neural`, {cite:t}`marcotte2023abide`, {cite:t}`marcotte2025transformative`; `attnflow.cite("kernels")` prints them as BibTeX.
+# **References.** {cite:t}`song2024kernels`, {cite:t}`du2018balanced`, {cite:t}`arora2018optimization`, {cite:t}`kunin2021neural`, {cite:t}`marcotte2023abide`, {cite:t}`marcotte2025transformative`, {cite:t}`chen2021skyformer`, {cite:t}`castin2025unified`; `attnflow.cite("kernels")` prints them as BibTeX.
 
 # %% tags=["hide-input"]
 print(stamp.line(DEVICE))

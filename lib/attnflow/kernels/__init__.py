@@ -9,6 +9,7 @@ ROOM = Room(
     name="kernels",
     title="Softmax against Gaussian attention",
     sections=("balancing", "imbalance", "counting", "values", "queries", "trap", "landscape", "generic", "images"),
+    background=("castin2025unified", "chen2021skyformer"),
 )
 
 
