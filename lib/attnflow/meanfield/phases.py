@@ -1,0 +1,105 @@
+r"""Phases of training with weight decay: which restarts end at the lowest objective, which get stuck, and which collapse."""
+
+import torch
+
+from attnflow import Above, Below, Control, kinds, runs, sweep
+from attnflow.meanfield import risk
+from attnflow.meanfield.setting import claim
+from attnflow.meanfield.settle import settle
+
+OVERS = (0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 0.95, 1.1, 1.3, 1.6)  # decays over the threshold of zero
+WIDTHS = (1, 2, 4, 8, 16, 32)
+SCALES = (0.03, 0.1, 0.3, 1.0, 1.7, 3.0)
+RESTARTS = 8
+DEAD = 1e-3  # the mean square below which particles count as zero
+
+
+def cell(
+    device: torch.device, over: float, seed: int = 100, copies: int = RESTARTS, scale: float = 1.0, **settings
+) -> dict:
+    r"""One cell of a phase diagram: several starts on one data set, each followed until it rests.
+
+    device, settings: of ``setting.drawn``; over: the decay over $\lambda_c$; seed: of the data; copies: starts; scale: of the
+    particles. Returns ``objective``, ``norms``, ``still``, (copies,) each, ``decay``, and ``zero``, the objective of no
+    particles.
+    """
+    net, inputs, targets, state = risk.restarts((seed,), device, copies, scale=scale, **settings)
+    decay = over * risk.threshold(inputs, targets, net)
+    found = settle(state, inputs, targets, net, decay, rounds=12)
+    return {
+        "objective": found.objective,
+        "norms": found.norms,
+        "still": found.still.to(runs.DTYPE),
+        "decay": decay[0],
+        "zero": targets[0].square().mean() / 2,
+    }
+
+
+def phases(arrays: dict) -> dict:
+    """What became of the restarts of a table: shares ``global``, ``stuck``, ``collapsed`` and ``still``, the table's shape each.
+
+    arrays: of a stored sweep, with the restarts last. A run is *global* within 1 % of the lowest objective of its cell, the
+    one of zero particles included; else it is *collapsed* where its particles are zero, and *stuck* where they are not.
+    """
+    heights, dead = arrays["objective"], arrays["norms"] < DEAD
+    least = heights.min(axis=-1).clip(max=arrays["zero"])[..., None]
+    top = heights <= 1.01 * least
+    return {
+        "global": top.mean(axis=-1),
+        "collapsed": (dead & ~top).mean(axis=-1),
+        "stuck": (~dead & ~top).mean(axis=-1),
+        "zero": dead.mean(axis=-1),
+        "still": arrays["still"].mean(axis=-1),
+    }
+
+
+def falling(over: float = 0.3) -> float:
+    """The lowest stored objective of the widest net over that of the narrowest, at a decay ``over`` the threshold."""
+    arrays, _ = sweep.kept("meanfield-width")
+    least = arrays["objective"][OVERS.index(over)].min(axis=-1)
+    return float(least[-1] / least[0])
+
+
+def worst(over: float = 0.6) -> float:
+    """The highest stored objective at rest over that of zero particles, at a decay ``over`` the threshold, of all widths."""
+    arrays, _ = sweep.kept("meanfield-width")
+    place = OVERS.index(over)
+    return float((arrays["objective"][place].max(axis=-1) / arrays["zero"][place]).max())
+
+
+CLAIMS = (
+    claim(
+        "wider-lower",
+        "The lowest objective keeps falling with the width",
+        r"On one data set at $\lambda = 0.3\,\lambda_c$: the lowest objective of eight starts with $m = 32$ over that with "
+        "$m = 1$, stored runs. One particle of a wide net can be large at little cost for its queries and keys.",
+        kinds.derived(falling, Below(0.8)),
+        Control("just below the threshold, where no head takes part", {"over": 0.95}),
+    ),
+    claim(
+        "worse-than-nothing",
+        "Some nets end higher than an empty one",
+        r"On that data set at $\lambda = 0.6\,\lambda_c$: the highest objective at rest over that of no particles at all, over "
+        "all widths and starts. Such a rest is a minimum, and not the global one.",
+        kinds.derived(worst, Above(1.01)),
+        Control("a decay above all bands", {"over": 1.6}),
+    ),
+)
+
+SWEEPS = (
+    sweep.Sweep(
+        "meanfield-width",
+        "who ends where, over the decay and the width",
+        cell,
+        {"over": OVERS, "m": WIDTHS},
+        probe={"over": (0.3, 0.95), "m": (2, 8)},
+    ),
+    sweep.Sweep(
+        "meanfield-scale",
+        "who ends where, over the decay and the scale of the start",
+        cell,
+        {"over": OVERS, "scale": SCALES},
+        {"m": 16},
+        probe={"over": (0.3, 0.95), "scale": (0.1, 1.0)},
+    ),
+)
