@@ -102,18 +102,8 @@ def race(seeds, device, kernel="gaussian", **settings):
     return {"ratio": found[kernel] / found[softmax]}
 
 
-def rescaled(seeds, device, sharp=False, **settings):
-    """Steps of the rescaled softmax over the geometric mean of those of softmax and Gaussian: above 1 it closes less than half.
-
-    seeds, device, settings: of :func:`raced`; sharp: whether at the sharpness 1. Returns ``ratio`` (S,).
-    """
-    names = tuple(name + SHARP * sharp for name in ("softmax", "rescaled", "gaussian"))
-    softmax, between, gaussian = raced(seeds, device, names, **settings).values()
-    return {"ratio": between / (softmax * gaussian).sqrt()}
-
-
 race_run = Experiment(race)
-rescaled_run = Experiment(rescaled, {"samples": 1, "length": 8, "copies": 10})
+rescaled_run = race_run.but(kernel="rescaled", samples=1, length=8)
 
 CLAIMS = (
     claim(
@@ -127,13 +117,12 @@ CLAIMS = (
     ),
     claim(
         "race-rescaled",
-        "At the best rates a scale of the output closes less than half of that lead",
-        r"One sample of eight tokens, $\zeta = 1/2$, where the rows of the Gaussian sum to 2.2: softmax times that number, "
-        "each kernel at its best rate as above. Steps of the rescaled softmax over the geometric mean of those of softmax and "
-        "Gaussian, ten draws a seed: above 1 where less than half of the way is gone, in logarithms, in at least seven of ten "
-        "seeds. At one small rate for all, most of the way is.",
-        Trial(rescaled_run, lambda record: record["ratio"], Above(1.0), quota=(7, 10)),
-        Control("one rate for all kernels, $2^{-6}$", {"grid": (2.0**-6,)}),
+        "At the best rates a scale of the output saves little",
+        r"One sample of eight tokens, $\zeta = 1/2$, where the rows of the Gaussian sum to 2.2: steps of a softmax multiplied by that "
+        "number over those of softmax, each at its best rate as above, in nine of ten seeds. At one small rate for both it saves "
+        "more than half of the steps: a scale of the output is a learning rate, which the grid has offered already.",
+        Trial(rescaled_run, lambda record: record["ratio"], Above(0.75), quota=(9, 10)),
+        Control("one rate for both, $2^{-6}$", {"grid": (2.0**-6,)}),
     ),
     claim(
         "race-common",
