@@ -1,8 +1,7 @@
-"""Chapter 4, generic weights: free queries against the layer itself, reach by brute force, rates on one grid."""
+"""Chapter 4, generic weights: free queries against the layer itself, reach by brute force."""
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from conftest import refusal
@@ -70,41 +69,6 @@ def test_fates_of_targets_that_all_reach_and_that_none_does():
     assert (near["missed"] < 0.5).all() and (near["out"] < 0.3).all()
 
 
-def test_steps_on_the_grid_are_those_of_single_runs():
-    settings = {"steps": 60, "share": 0.3, "heads": 2}
-    took = generic.timed((0, 1), "cpu", "softmax", "all", rates=(0.05, 0.2, 50.0), **settings)
-    layer, inputs, targets, state = drawn((0, 1), "cpu", **generic.RACE | {"heads": 2})
-    field = model.field(inputs, targets, layer)
-    losses = flow.integrate(field, state, step=0.2, times=0.2 * torch.arange(61, dtype=runs.DTYPE)).loss
-    slow = [float((losses[:, run] <= 0.3 * losses[0, run]).to(runs.DTYPE).argmax()) for run in (0, 1)]
-    assert took[1].tolist() == slow and took[2].isinf().all() and (took[0] > took[1]).all()
-
-
-def test_the_best_rate_counts_a_failure_as_infinite():
-    gone = torch.inf
-    took = torch.tensor([[1.0, 1.0, gone, gone, gone], [9.0, 9.0, 9.0, gone, gone], [10.0, 10.0, 10.0, 10.0, 10.0]])
-    assert generic.best(took) == 1
-
-
-@pytest.mark.parametrize("wrong", [{"kernel": "sigmoid"}, {"trained": "W_K"}], ids=str)
-def test_wrong_names(wrong):
-    assert next(iter(wrong)) in refusal(
-        lambda: generic.timed((0,), "cpu", **{"kernel": "exp", "trained": "all"} | wrong)
-    )
-
-
-def test_the_sweep_stacks_what_single_rates_give_and_its_figure_rings_the_best():
-    found = generic.rates("cpu", "gaussian", "all", seeds=6, steps=20, share=0.5)["steps"]
-    assert found.shape == (12, 6) and torch.equal(
-        found[[4]], generic.timed(range(6), "cpu", "gaussian", "all", rates=generic.RATES[4:5], steps=20, share=0.5)
-    )
-    arrays = {"steps": np.tile(found.numpy(), (2, 2, 1, 1))}
-    figure = figures_values.rates_figure(arrays, {"trained": ("W_Q", "all"), "kernel": ("softmax", "gaussian")})
-    rings = [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 1]
-    assert [line.get_xdata()[0] for line in rings] == [generic.RATES[generic.best(found[:, :5])]] * 2
-    plt.close("all")
-
-
 def test_readings_and_the_figure_of_shares():
     missed = torch.tensor([[0.5], [0.1], [0.75], [0.1], [0.5], [0.5]], dtype=runs.DTYPE)
     record = {"missed": missed.repeat(1, 3), "out": 0.5 * missed.repeat(1, 3)}
@@ -114,15 +78,3 @@ def test_readings_and_the_figure_of_shares():
     dashed = [line.get_ydata()[0] for line in figure.axes[1].get_lines() if len(line.get_xdata()) == 2]
     assert dashed == pytest.approx([0.05, 0.05, 0.25])
     plt.close("all")
-
-
-def test_a_kernel_that_races_itself_ties():
-    found = generic.race((7, 8), "cpu", kernel="softmax", copies=2, steps=10, share=0.5, grid=(0.1, 0.2))
-    assert torch.equal(found["ratio"], torch.ones(2, dtype=runs.DTYPE))
-
-
-def test_a_race_is_run_at_the_rates_that_the_first_seeds_choose():
-    settings = {"steps": 30, "share": 0.3}
-    found = generic.race((7,), "cpu", kernel="gaussian", copies=1, grid=(0.01, 0.1), **settings)
-    both = [generic.timed((7,), "cpu", name, "all", rates=(0.1,), **settings) for name in ("gaussian", "softmax")]
-    assert float(found["ratio"]) == pytest.approx(float(both[0].clamp_max(30) / both[1].clamp_max(30)))

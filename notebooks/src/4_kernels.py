@@ -41,6 +41,7 @@ from attnflow.kernels import (
     counting,
     figures_balancing,
     figures_images,
+    figures_slices,
     figures_trap,
     figures_values,
     generic,
@@ -643,6 +644,40 @@ seen["plane-wide"]
 # %% [markdown]
 # Softmax is the same at every size of the keys, as it must be. The Gaussian is the better one for keys closer than its width, and the worse one for keys further apart.
 #
+# ### Slices through a trained layer
+#
+# The paper shows pictures of the loss along two directions, in which the Gaussian looks smoother (*secondary*). A picture can be counted. A layer of four heads is trained with each kernel from the same weights, until a
+# fiftieth of $\mathcal L_0$ is left, the loss of a layer that puts out nothing. Then we walk along two random directions, each as long, matrix by matrix and head by head, as the weights themselves ({numref}`fig-four-slices`).
+
+# %% tags=["hide-input"]
+# | name: fig-four-slices
+# | caption: >-
+# |   The loss along one pair of random directions, a row each kernel ($\zeta = 1$, $\beta = 2$), a column each choice of the matrices that move, up to twice the length of the weights; one scale for all. Dashed: the loss of
+# |   an output of zero. Triangles are minima on the grid.
+# | alt: >-
+# |   Nine panels with contours. In the softmax row they are a bowl; in the Gaussian row the bowl is small and a plateau at the dashed level surrounds it; the last column is alike in all rows.
+figures_slices.slices_figure()
+plt.show()
+
+# %% tags=["remove-input"]
+seen["slices-smoother"]
+
+# %% tags=["remove-input"]
+seen["slices-bent"]
+
+# %% [markdown]
+# The Gaussian's slices are not smoother. More rays fall again, and more places bend down; part of that is only a slope that runs out into a plateau. In the last column, where attention stays as it is, all kernels look alike. What *is* true is that its slices are **flatter**:
+
+# %% tags=["remove-input"]
+seen["slices-flatter"]
+
+# %% tags=["remove-input"]
+seen["slices-plateau"]
+
+# %% [markdown]
+# Softmax always hands on a full measure of values, and its loss climbs. The Gaussian's weights vanish once queries and keys part, and its loss sinks back to $\mathcal L_0$; whatever rises above it along $W_Q$ and $W_K$ must come down again. With its rows normalised the Gaussian looks
+# like softmax. Close to the minimum every kernel is a bowl with one bottom.
+#
 # ## Where the difference vanishes
 #
 # So far everything was arranged to show a difference. Now nothing is: random weights of the usual size, values of both signs, random targets. Only $W_Q$ learns, on orthonormal tokens, so that every token is a problem of its own with a **reach**, the interval of outputs that its queries can have ({numref}`fig-four-reach`).
@@ -680,16 +715,28 @@ seen["generic-heads"]
 # %% tags=["hide-input"]
 # | name: fig-four-rates
 # | caption: >-
-# |   Above: steps until a thousandth of the loss is left, median over 15 seeds, for one grid of learning rates; a ring marks the rate that five other seeds chose. Below: the share of seeds that never get there. Left with $W_Q$ alone, right
-# |   with all matrices trained.
+# |   Above: steps until a thousandth of the loss is left, median over 15 seeds, for one grid of learning rates; a ring marks the rate that five other seeds chose. Below: the share of seeds that never get there. Two columns with $W_Q$ alone, two
+# |   with all matrices trained; of each two the left one has $\zeta = \frac12$ and the softmax that matches it, the right one $\zeta = 1$. Orange is softmax times the mean row sum of the Gaussian.
 # | alt: >-
-# |   Two columns. Steps fall with the rate and then rise or end where runs diverge, while the share that fails rises to one.
+# |   Four columns. Steps fall with the rate and then rise or end where runs diverge, while the share that fails rises to one.
 arrays, _ = sweep.kept("kernels-rates")
 figures_values.rates_figure(arrays, stored["kernels-rates"].axes)
 plt.show()
 
 # %% tags=["remove-input"]
 seen["generic-rates"]
+
+# %% [markdown]
+# Is that lead a matter of scale? Multiplying the output by g is the same as dividing the targets by g and multiplying the learning rate by $g^2$, exactly. So a grid of rates has offered most of it already.
+
+# %% tags=["remove-input"]
+seen["race-rescaled"]
+
+# %% tags=["remove-input"]
+seen["race-common"]
+
+# %% [markdown]
+# A sharper softmax matters as much as the kernel: from $\beta = 1$ to $\beta = 2$ it saves about half of its steps. An unmatched comparison can give either verdict.
 
 # %% [markdown]
 # ## How much of it is the scale of the output?
@@ -797,7 +844,7 @@ Markdown(claims.table(list(seen.values())))
 #
 # **Values of both signs.** With values of both signs the Gaussian has hills and valleys at any spread, and the control of `kernels.plane-narrow` shows it.
 #
-# **Smoother slices.** Pictures of the loss along random directions are the paper's argument that the Gaussian is smoother. We drew the whole landscape of one query instead, which is exact, and drew no random slices of the full layer: whether they look smoother is not tested here.
+# **Slices are two directions of many.** What a slice shows depends on how far it reaches and on what the directions are scaled by. At a quarter of the weights' length every kernel has one minimum and hardly a ray that falls.
 #
 # **Scale.** Digits and pictures of eight pixels are small. They show that a difference can be the scale of the output; they do not show what happens at the size of the paper.
 

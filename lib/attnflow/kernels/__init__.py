@@ -8,7 +8,19 @@ ROOM = Room(
     number=4,
     name="kernels",
     title="Softmax against Gaussian attention",
-    sections=("balancing", "imbalance", "counting", "values", "queries", "trap", "landscape", "generic", "images"),
+    sections=(
+        "balancing",
+        "imbalance",
+        "counting",
+        "values",
+        "queries",
+        "trap",
+        "landscape",
+        "slices",
+        "generic",
+        "race",
+        "images",
+    ),
     background=("castin2025unified", "chen2021skyformer"),
 )
 

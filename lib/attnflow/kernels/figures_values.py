@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from attnflow import plot
-from attnflow.kernels import generic
+from attnflow.kernels import race
 
 LOOKS = {
     "softmax": ("blue", "softmax"),
@@ -12,6 +12,13 @@ LOOKS = {
     "gaussian, 1": ("purple", r"Gaussian, $\zeta = 1$"),
     "normalised": ("sky", "normalised Gaussian"),
     "exp": ("red", r"$e^{q\cdot k}$"),
+}
+RACERS = {  # by the kernel alone, since each sharpness has a panel of its own
+    "softmax": ("blue", "softmax"),
+    "rescaled": ("orange", "rescaled softmax"),
+    "gaussian": ("green", "Gaussian"),
+    "normalised": LOOKS["normalised"],
+    "exp": LOOKS["exp"],
 }
 WIDTHS = ("sky", "green", "blue", "purple")
 
@@ -53,28 +60,32 @@ def forecast_figure(records, titles):
 
 
 def rates_figure(arrays, table, chosen=5):
-    """Steps to a thousandth of the loss over the rate, the median of all kernels on one grid, and how many seeds fail.
+    r"""Steps to a thousandth of the loss over the rate, the median of all kernels on one grid, and how many seeds fail.
 
-    A ring marks the rate that the first seeds, ``chosen`` in number, choose. arrays: of the stored sweep; table: its axes.
+    Two columns each choice of trained matrices, the kernels at the sharpness 1/2 and those at 1. A ring marks the rate that the
+    first seeds, ``chosen`` in number, choose. arrays: of the stored sweep; table: its axes.
     """
     titles = {"W_Q": "$W_Q$ alone", "all": "all matrices"}
-    figure, grid = plot.figure(len(table["trained"]), 2, height=2.2, sharex=True, sharey="row")
-    for row, trained in enumerate(table["trained"]):
-        above, below = grid[:, row]
-        for column, name in enumerate(table["kernel"]):
-            took, (colour, label) = arrays["steps"][row, column], LOOKS[name]
+    pairs = [(trained, sharp) for trained in table["trained"] for sharp in (False, True)]
+    figure, grid = plot.figure(len(pairs), 2, height=2.2, width=7.6, sharex=True, sharey="row")
+    for (above, below), (trained, sharp) in zip(grid.T, pairs, strict=True):
+        for name in (each for each in table["kernel"] if each.endswith(race.SHARP) == sharp):
+            took = arrays["steps"][table["trained"].index(trained), table["kernel"].index(name)]
+            colour, label = RACERS[name.removesuffix(race.SHARP)]
             middle = np.quantile(took[:, chosen:], 0.5, axis=1, method="higher")
-            best = generic.best(torch.as_tensor(took[:, :chosen]))
+            best = race.best(torch.as_tensor(took[:, :chosen]))
             look = {"marker": "o", "ms": 3}
-            plot.measured(above, generic.RATES, np.where(np.isfinite(middle), middle, np.nan), colour, label, **look)
-            above.plot(generic.RATES[best], middle[best], "o", mfc="none", ms=9, color=plot.COLOURS[colour])
-            plot.measured(below, generic.RATES, np.isinf(took[:, chosen:]).mean(axis=1), colour, label, **look)
-        above.set(xscale="log", yscale="log", title=titles[trained])
+            plot.measured(above, race.RATES, np.where(np.isfinite(middle), middle, np.nan), colour, label, **look)
+            above.plot(race.RATES[best], middle[best], "o", mfc="none", ms=9, color=plot.COLOURS[colour])
+            plot.measured(below, race.RATES, np.isinf(took[:, chosen:]).mean(axis=1), colour, label, **look)
+        above.set(xscale="log", yscale="log")
+        above.set_title(titles[trained] + (r", $\zeta = 1$" if sharp else r", $\zeta = 1/2$"), fontsize=8.5)
         below.set(xlabel=r"step $\eta$", ylim=(-0.05, 1.05))
         plot.ticks(below.xaxis, (0.01, 0.1, 1, 10))
     grid[0, 0].set_ylabel("steps, median")
     grid[1, 0].set_ylabel("share that fails")
-    plot.direct(grid[1, -1], gap=0.13)
+    names = [line for line in grid[0, 0].get_lines() if not line.get_label().startswith("_")]
+    figure.legend(handles=names, loc="outside lower center", ncols=len(names))
     return figure
 
 

@@ -13,7 +13,6 @@ import torch
 from attnflow import Above, Below, Control, Experiment, Trial, checks, flow, runs
 from attnflow.kernels import model
 from attnflow.kernels.setting import claim, drawn
-from attnflow.sweep import Sweep
 
 # Orthonormal tokens have length 1, Gaussian ones sqrt(d): these sizes make queries and keys as large as there.
 D = 8
@@ -27,9 +26,6 @@ KERNELS = {
     "exp": {"kernel": "exp"},
 }
 MISSED = 0.05  # the error of a token, in units of a value, above which its target is missed
-RATES = tuple(2.0**power for power in range(-7, 5))
-TRAINED = {"W_Q": ("W_Q",), "all": model.MATRICES}
-RACE = {"samples": 2, "length": 4, "d": D, "k": 4, "o": 1, "heads": 8}
 
 
 def queries(state, inputs, targets, layer):
@@ -117,52 +113,6 @@ def fates(
     return checks.stacked(rows)
 
 
-def timed(seeds, device, kernel, trained, rates=RATES, share=1e-3, steps=800, **settings):
-    """Steps to a ``share`` of the loss at each of some ``rates``, infinite where descent did not get there: (R, S).
-
-    seeds, device: of the runs, alike for all rates and kernels; kernel: a name in ``KERNELS``; trained: one in ``TRAINED``;
-    steps: after which descent is given up; settings: other than those of ``RACE``.
-    """
-    known = RACE | KERNELS[runs.choice("kernel", kernel, tuple(KERNELS))] | settings
-    layer, inputs, targets, state = drawn(seeds, device, **known)
-    many = len(rates)
-    inputs, targets = (each.repeat(many, 1, 1, 1) for each in (inputs, targets))
-    start = {name: value.repeat(many, 1, 1, 1) for name, value in state.items()}
-    field = model.field(inputs, targets, layer, TRAINED[runs.choice("trained", trained, tuple(TRAINED))])
-    step = torch.tensor(rates, dtype=runs.DTYPE, device=device).repeat_interleave(len(seeds))
-    record = flow.integrate(field, start, step=step, times=steps * step[None], stop_loss=share * field(start)[0])
-    there = torch.tensor([word == flow.Ended.LOSS for word in record.status], device=device)
-    return torch.where(there, record.steps.to(runs.DTYPE), torch.inf).view(many, len(seeds))
-
-
-def best(took):
-    """The place of the rate with the least median time of its runs, a failure counting as infinite. took: (R, S)."""
-    return int(took.quantile(0.5, dim=1, interpolation="higher").argmin())
-
-
-def rates(device, kernel, trained, seeds=25, **settings):
-    """One task of the sweep: what :func:`timed` finds on as many ``seeds``, from 0 on; the first five choose the rate.
-
-    device, kernel, trained, settings: of :func:`timed`. Returns ``steps`` (R, S).
-    """
-    return {"steps": timed(tuple(range(seeds)), device, kernel, trained, **settings)}
-
-
-def race(seeds, device, kernel="gaussian", trained="all", grid=RATES[:6], copies=8, steps=200, **settings):
-    """Steps of a ``kernel`` over those of softmax, each at the rate of a ``grid`` that is best for it on the seeds 0 to 4.
-
-    seeds, device: of the runs; trained, settings: of :func:`timed`; copies: draws a seed, of which the geometric mean is
-    taken; a run that is not done after so many ``steps`` counts as done then. Returns ``ratio`` (S,).
-    """
-    means = []
-    for name in (kernel, "softmax"):
-        first = timed(tuple(range(5)), device, name, trained, grid, steps=steps, **settings)
-        chosen = (grid[best(first)],)
-        took = timed(runs.replicas(seeds, copies), device, name, trained, chosen, steps=steps, **settings)
-        means.append(took[0].clamp_max(steps).log().view(-1, copies).mean(dim=1))
-    return {"ratio": (means[0] - means[1]).exp()}
-
-
 def shares(record, name):
     """Shares called ``name`` of a ``record`` of :func:`fates` on its three kernels and two numbers of heads: (3, 2, S)."""
     return record[name].unflatten(0, (3, 2))
@@ -181,7 +131,6 @@ def unlike(record):
 
 
 fate_run = Experiment(fates)
-race_run = Experiment(race)
 
 CLAIMS = (
     claim(
@@ -216,25 +165,5 @@ CLAIMS = (
         "the smallest of three kernels.",
         Trial(fate_run, lambda record: -shares(record, "missed").diff(dim=1)[:, 0].amax(dim=0), Above(0.1)),
         Control("targets so large that they are out of reach for both", {"size": 400.0}),
-    ),
-    claim(
-        "generic-rates",
-        "Each at its best rate the Gaussian is faster; with its rows normalised it is not",
-        r"All matrices trained, $H = 8$, the same random targets. Of six rates, a factor of two apart, each kernel takes the one "
-        r"with the least median time to $10^{-3}$ of the loss on seeds 0 to 4. Steps of the Gaussian, $\zeta = 1/2$, over those "
-        "of softmax, geometric mean over eight draws a seed, 200 where a run is not done, in at least eight of ten seeds.",
-        Trial(race_run, lambda record: record["ratio"], Below(0.85), quota=(8, 10)),
-        Control("the rows of the Gaussian normalised", {"kernel": "normalised"}, quota=(7, 10)),
-    ),
-)
-
-SWEEPS = (
-    Sweep(
-        "kernels-rates",
-        "steps to a thousandth of the loss, over one grid of twelve rates for all kernels",
-        rates,
-        {"trained": tuple(TRAINED), "kernel": tuple(KERNELS)},
-        {"seeds": 20, "steps": 400},
-        probe={"trained": ("all",), "kernel": ("softmax", "gaussian")},
     ),
 )

@@ -5,7 +5,14 @@ import torch
 from attnflow import Below, Control, data, flow, kinds, runs, sweep, vit
 from attnflow.meanfield.setting import claim
 
-SHAPES = ((2, 4), (4, 4), (8, 4), (16, 4), (4, 2), (4, 8))  # (heads, depth): over heads at depth 4, over depth at 4 heads
+SHAPES = (
+    (2, 4),
+    (4, 4),
+    (8, 4),
+    (16, 4),
+    (4, 2),
+    (4, 8),
+)  # (heads, depth): over heads at depth 4, over depth at 4 heads
 WIDE, DEEP = SHAPES[:4], (SHAPES[4], SHAPES[1], SHAPES[5])
 
 
@@ -34,7 +41,10 @@ def curves(
     def look(now):
         with torch.no_grad():
             right = vit.forward(now, inputs, net).argmax(dim=-1) == labels
-        return {"accuracy": right[:, :train].to(runs.DTYPE).mean(dim=1), "test": right[:, train:].to(runs.DTYPE).mean(dim=1)}
+        return {
+            "accuracy": right[:, :train].to(runs.DTYPE).mean(dim=1),
+            "test": right[:, train:].to(runs.DTYPE).mean(dim=1),
+        }
 
     record = flow.integrate(
         vit.field(inputs[:, :train], labels[:, :train], net),
