@@ -254,6 +254,7 @@ def test_readings_of_the_stored_runs_by_hand(monkeypatch):
     monkeypatch.setattr(images.sweep, "kept", lambda name: ({"kernels-pathfinder": arrays, "other": {}}[name], {}))
     parts = [images.learned(), images.learned("first", look=0), images.learned("convolution")]
     assert parts == pytest.approx([0.65, 0.4, 0.7])
+    assert images.learned(kernels=stages.KERNELS) == pytest.approx(0.8)
     assert images.lead() == pytest.approx(0.15 / (0.005**0.5 / 2**0.5))
     assert images.lead(kernel="normalised_gaussian") == pytest.approx(0.05 / (0.005**0.5 / 2**0.5))
     with pytest.raises(KeyError):
@@ -277,6 +278,8 @@ def test_figures_show_what_they_are_given(stored):
     gaussian = stored["test accuracy, second"][:, :, 1].mean(axis=(0, 1))
     assert np.allclose(curves[3]["Gaussian"], np.stack([[4, 6, 8, 10], gaussian], axis=1))
     assert np.allclose(curves[7]["Gaussian"][:, 1], 2 * gaussian) and figure.axes[4].get_ylabel() == "two"
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == ["training loss", "test loss", "training acc.", "test acc.", *[""] * 4]
     assert np.allclose(curves[0]["convolution"][:, 1], stored["train, convolution"].mean(axis=(0, 1)))
     for line, level in zip(curves, 2 * (math.log(2), math.log(2), 0.5, 0.5), strict=True):
         assert np.allclose(line[list(line)[-1]][:, 1], level)

@@ -71,7 +71,7 @@ def stages_figure(kinds, every):
     """
     figure, panels = plot.figure(len(SEEN), len(kinds), height=1.75, sharex="row", sharey="col", squeeze=False)
     for row, (kind, arrays) in zip(panels, kinds.items(), strict=True):
-        for axes, (name, title) in zip(row, SEEN, strict=True):
+        for axes, (name, _) in zip(row, SEEN, strict=True):
             first, second, beside = (
                 np.concatenate(arrays[f"{name}, {part}"]) for part in ("first", "second", "convolution")
             )
@@ -85,9 +85,9 @@ def stages_figure(kinds, every):
             plot.theory(axes, [0, after[-1]], [chance, chance], "chance")
             plot.phase(axes, before[-1], after[-1], 0)
             axes.set(xlim=(0, after[-1]), ylim=(0.4, 1.02) if "accuracy" in name else (0, 0.8))
-            if row is panels[0]:
-                axes.set_title(title)
         row[0].set_ylabel(kind)
+    for axes, (_, title) in zip(panels[0], SEEN, strict=True):
+        axes.set_title(title)
     for axes in panels[-1]:
         axes.set_xlabel("step")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
