@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 from scipy.ndimage import label
 from sklearn.datasets import load_digits
 
-from attnflow import flow, runs, vit
+from attnflow import flow, runs, sweep, vit
 from attnflow.kernels import figures_images, images, minibatches, pathfinder, rowtokens, stages
 
 CPU = torch.device("cpu")
@@ -116,17 +116,21 @@ def test_adam_takes_the_batches_in_turn():
     assert all(torch.allclose(found.state[name], leaf, atol=1e-12) for name, leaf in leaves.items())
 
 
-def test_the_convolution_is_that_of_torch():
+def test_the_convolution_multiplies_windows():
     net, pictures = minibatches.Convolution(channels=5, depth=2), runs.normal(runs.streams((0, 1), "data"), 3, 6, 6)
     state = net.init(runs.streams((0, 1), "weights"))
     state = {name: value + 0.1 * torch.ones_like(value) for name, value in state.items()}
     found = net.forward(state, pictures)
     for run in range(2):
-        stream = pictures[run, :, None]
-        for layer, channels in enumerate((1, 5)):
-            kernel = state[f"conv{layer}"][run].T.unflatten(1, (3, 3, channels)).permute(0, 3, 1, 2)
-            stream = torch.relu(torch.conv2d(stream, kernel, state[f"bias{layer}"][run, 0], padding=1))
-        assert torch.allclose(found[run], stream.mean(dim=(2, 3)) @ state["read"][run])
+        stream = pictures[run, ..., None]
+        for layer in range(2):
+            wide = torch.zeros(3, 8, 8, stream.shape[-1], dtype=runs.DTYPE)
+            wide[:, 1:-1, 1:-1] = stream
+            stream = torch.zeros(3, 6, 6, 5, dtype=runs.DTYPE)
+            for y, x in np.ndindex(6, 6):
+                window = wide[:, y : y + 3, x : x + 3].flatten(1)
+                stream[:, y, x] = torch.relu(window @ state[f"conv{layer}"][run] + state[f"bias{layer}"][run, 0])
+        assert torch.allclose(found[run], stream.mean(dim=(1, 2)) @ state["read"][run])
 
 
 def test_rows_are_the_rows_of_the_images():
@@ -182,21 +186,40 @@ def test_the_best_rate_is_chosen_on_other_seeds():
     )
 
 
+SMALL = {"train": 64, "test": 20, "size": 16, "first": 4, "second": 6, "every": 2, "width": 8, "hidden": 8}
+
+
 @pytest.fixture(scope="module")
 def stored():
-    """Two seeds of a tiny two-stage training, as a sweep stores them."""
-    small = {"train": 64, "test": 20, "size": 16, "first": 4, "second": 6, "every": 2, "width": 8, "hidden": 8}
-    found = [stages.stages(CPU, seed, **small) for seed in (0, 1)]
+    """Two blocks of a tiny two-stage training, of two seeds each, as a sweep stores them."""
+    found = [stages.stages(CPU, seed, count=2, **SMALL) for seed in (0, 2)]
     return {name: np.stack([each[name].numpy() for each in found]) for name in found[0]}
 
 
 def test_the_second_stage_goes_on_where_the_first_ended(stored):
     for name in ("train", "test", "train accuracy", "test accuracy"):
         first, second = stored[f"{name}, first"], stored[f"{name}, second"]
-        assert first.shape == (2, 3) == stored[f"{name}, convolution"].shape and second.shape == (2, 3, 4)
-        assert np.allclose(first[:, -1], second[:, 0, 0])
+        assert first.shape == (2, 2, 3) == stored[f"{name}, convolution"].shape and second.shape == (2, 2, 3, 4)
+        assert np.allclose(first[..., -1], second[..., 0, 0])
     loss = stored["train, second"]
-    assert (np.ptp(loss[:, :, 0], axis=1) > 1e-6).all() and np.allclose(stored["test, first"][:, 0], math.log(2))
+    assert (np.ptp(loss[..., 0], axis=2) > 1e-6).all() and np.allclose(stored["test, first"][..., 0], math.log(2))
+
+
+def test_seeds_in_one_stack_are_runs_of_their_own(stored):
+    alone = stages.stages(CPU, 3, **SMALL)
+    assert all(np.allclose(stored[name][1, 1], each[0], atol=1e-9) for name, each in alone.items())
+
+
+def test_a_rate_is_judged_at_the_end_of_both_nets():
+    small = {name: SMALL[name] for name in ("train", "test", "size", "width", "hidden")}
+    found = stages.tuned(CPU, 0.01, seeds=(2, 3), steps=4, **small)
+    seen = stages.stages(CPU, 2, count=2, rate=0.01, beside=0.01, **SMALL)
+    for name in ("test", "test accuracy"):
+        assert torch.allclose(found[f"{name}, softmax"], seen[f"{name}, first"][:, -1])
+        assert torch.allclose(found[f"{name}, convolution"], seen[f"{name}, convolution"][:, -1])
+    slow = stages.stages(CPU, 2, rate=0.01, beside=1e-6, **SMALL)
+    assert torch.allclose(slow["test, first"][0], seen["test, first"][0])
+    assert (slow["test, convolution"][0, 1:] - seen["test, convolution"][0, 1:]).abs().min() > 1e-4
 
 
 def test_the_part_that_rescaling_closes():
@@ -221,24 +244,44 @@ def test_readings_of_the_digits_by_hand():
 
 
 def test_readings_of_the_stored_runs_by_hand(monkeypatch):
-    second = np.zeros((2, 3, 2))
-    second[:, 0, 1], second[:, 1, 1] = [0.6, 0.7], [0.7, 0.9]
-    arrays = {"test accuracy, first": np.array([[0.5, 0.6], [0.4, 0.7]]), "test accuracy, second": second}
-    monkeypatch.setattr(images.sweep, "kept", lambda name: ({"kernels-pathfinder": arrays}[name], {}))
-    assert (images.learned(), images.learned(trained=False)) == (0.6, 0.4)
+    second = np.zeros((1, 2, 3, 2))
+    second[0, :, 0, 1], second[0, :, 1, 1], second[0, :, 2, 1] = [0.6, 0.7], [0.7, 0.9], [0.7, 0.7]
+    arrays = {
+        "test accuracy, first": np.array([[[0.5, 0.6]], [[0.3, 0.7]]]),
+        "test accuracy, convolution": np.array([[[0.1, 0.8], [0.1, 0.6]]]),
+        "test accuracy, second": second,
+    }
+    monkeypatch.setattr(images.sweep, "kept", lambda name: ({"kernels-pathfinder": arrays, "other": {}}[name], {}))
+    parts = [images.learned(), images.learned("first", look=0), images.learned("convolution")]
+    assert parts == pytest.approx([0.65, 0.4, 0.7])
+    assert images.learned(kernels=stages.KERNELS) == pytest.approx(0.8)
     assert images.lead() == pytest.approx(0.15 / (0.005**0.5 / 2**0.5))
+    assert images.lead(kernel="normalised_gaussian") == pytest.approx(0.05 / (0.005**0.5 / 2**0.5))
+    with pytest.raises(KeyError):
+        images.learned(name="other")
+
+
+@pytest.mark.parametrize(("name", "net"), [("rate", "softmax"), ("beside", "convolution")])
+def test_both_nets_are_trained_at_the_best_of_the_stored_rates(name, net):
+    arrays, made = sweep.kept("kernels-pathfinder-rates")
+    place = arrays[f"test, {net}"].mean(axis=1).argmin()
+    assert made["axes"]["rate"][place] == images.CHOSEN[name] and 0 < place < len(made["axes"]["rate"]) - 1
 
 
 def test_figures_show_what_they_are_given(stored):
     drawn = figures_images.samples_figure(count=2, sizes=({},))
     shades = [[patch.get_facecolor() for patch in axes.patches] for axes in drawn.axes]
     assert [len(each) for each in shades] == [12 + 8 + 2] * 4
-    figure = figures_images.stages_figure(stored, every=2)
+    other = {name: 2 * each for name, each in stored.items()}
+    figure = figures_images.stages_figure({"one": stored, "two": other}, every=2)
     curves = [{line.get_label(): line.get_xydata() for line in axes.get_lines()} for axes in figure.axes]
-    gaussian = stored["test accuracy, second"][:, 1].mean(axis=0)
+    gaussian = stored["test accuracy, second"][:, :, 1].mean(axis=(0, 1))
     assert np.allclose(curves[3]["Gaussian"], np.stack([[4, 6, 8, 10], gaussian], axis=1))
-    assert np.allclose(curves[0]["convolution"][:, 1], stored["train, convolution"].mean(axis=0))
-    for line, level in zip(curves, (math.log(2), math.log(2), 0.5, 0.5), strict=True):
+    assert np.allclose(curves[7]["Gaussian"][:, 1], 2 * gaussian) and figure.axes[4].get_ylabel() == "two"
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == ["training loss", "test loss", "training acc.", "test acc.", *[""] * 4]
+    assert np.allclose(curves[0]["convolution"][:, 1], stored["train, convolution"].mean(axis=(0, 1)))
+    for line, level in zip(curves, 2 * (math.log(2), math.log(2), 0.5, 0.5), strict=True):
         assert np.allclose(line[list(line)[-1]][:, 1], level)
     plt.close("all")
 
@@ -268,6 +311,7 @@ def test_the_figure_of_the_digits_marks_the_chosen_rates():
         (lambda: pathfinder.pictures(runs.streams((0,), "data"), 5, matched=2), "matched = 2"),
         (lambda: stages.patches(torch.zeros(6, 6)), "pixels = 6"),
         (lambda: stages.stages(CPU, 0, train=64, test=20, contrast=0), "contrast = 0"),
+        (lambda: stages.stages(CPU, 0, count=0), "count = 0"),
         (lambda: rowtokens.network("sigmoid"), "variant = 'sigmoid'"),
         (lambda: minibatches.Convolution(channels=0), "channels = 0"),
         (lambda: minibatches.batched(None, torch.zeros(1, 3, 2), torch.zeros(1, 3), 4, 0.1), "size = 4"),

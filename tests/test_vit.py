@@ -28,6 +28,17 @@ def test_attention_rows_and_uniform_limit():
     assert float(vit.entropy_deficit(state, inputs, far)) < 1e-12 < float(vit.entropy_deficit(state, inputs, net))
 
 
+def test_each_token_goes_through_the_weight_of_its_run():
+    tokens, weight = (
+        runs.normal(runs.streams((0, 1), "draws"), 3, 4, 5),
+        runs.normal(runs.streams((2, 3), "draws"), 5, 6),
+    )
+    found = vit.through(tokens, weight)
+    assert found.shape == (2, 3, 4, 6)
+    for run, sample, token in ((0, 0, 0), (1, 2, 3), (0, 1, 2)):
+        assert torch.allclose(found[run, sample, token], tokens[run, sample, token] @ weight[run])
+
+
 def test_entropy_deficit_of_one_hot_attention_is_one():
     net, inputs, _, state = transformer((0, 1), "cpu")
     sharp = dataclasses.replace(net, scaling=-30.0)

@@ -81,26 +81,31 @@ def normalised(values: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.layer_norm(values, values.shape[-1:])
 
 
+def through(tokens: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Each of the ``tokens``, (S, ..., a), times the ``weight`` of its run, (S, a, b): (S, ..., b), one product a run."""
+    return (tokens.flatten(1, -2) @ weight).unflatten(1, tokens.shape[1:-1])
+
+
 def forward(state: State, inputs: Stack, net: Transformer, seen: list | None = None) -> Stack:
     """Class scores of a ``net`` with the weights ``state``. inputs: (S, n, L, size). Returns (S, n, classes).
 
     seen: a list that receives the attention of every block, (S, n, heads, L, L).
     """
-    stream = inputs @ state["embed"][:, None] + state["position"][:, None]
+    stream = through(inputs, state["embed"]) + state["position"][:, None]
     size = net.width // net.heads
 
     def split(values):
         return values.unflatten(-1, (net.heads, size)).transpose(2, 3)
 
     for layer in range(net.depth):
-        weight = {name: state[f"{name}{layer}"][:, None] for name in ("W_Q", "W_K", "W_V", "W_O", "up", "down")}
+        weight = {name: state[f"{name}{layer}"] for name in ("W_Q", "W_K", "W_V", "W_O", "up", "down")}
         tokens = normalised(stream)
-        queries, keys, values = (split(tokens @ weight[name]) for name in ("W_Q", "W_K", "W_V"))
+        queries, keys, values = (split(through(tokens, weight[name])) for name in ("W_Q", "W_K", "W_V"))
         mixing = net.gain * net.mixing(queries, keys)
         if seen is not None:
             seen.append(mixing.detach())
-        stream = stream + (mixing @ values).transpose(2, 3).flatten(-2) @ weight["W_O"]
-        stream = stream + torch.relu(normalised(stream) @ weight["up"]) @ weight["down"]
+        stream = stream + through((mixing @ values).transpose(2, 3).flatten(-2), weight["W_O"])
+        stream = stream + through(torch.relu(through(normalised(stream), weight["up"])), weight["down"])
     return normalised(stream).mean(dim=2) @ state["read"]
 
 

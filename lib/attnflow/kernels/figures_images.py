@@ -19,7 +19,7 @@ DIGITS = {
 }
 
 
-def samples_figure(seed=0, count=3, sizes=({}, {"pixels": 16, "length": 8, "distractors": 3})):
+def samples_figure(seed=0, count=2, sizes=({"distractors": 0}, {}, {"pixels": 16, "distractors": 2})):
     """Pictures of each of the ``sizes``, joined in the upper row and not in the lower: dots dark, dashes lighter.
 
     The paths without their gaps are shaded. seed: of the draws; count: pictures of a kind; sizes: of ``pathfinder.pictures``.
@@ -54,36 +54,43 @@ def band(axes, steps, values, colour, label):
     axes.plot(steps, values.mean(axis=0), color=plot.COLOURS[colour], lw=1.6, label=label)
 
 
-def stages_figure(arrays, every):
+SEEN = (
+    ("train", "training loss"),
+    ("test", "test loss"),
+    ("train accuracy", "training acc."),
+    ("test accuracy", "test acc."),
+)
+
+
+def stages_figure(kinds, every):
     """Loss and accuracy in two stages on Pathfinder, in training and on unseen pictures; the second stage is shaded.
 
-    A line is the mean over seeds, its band goes from the least to the greatest; a dashed line is chance, orange the small
-    convolution. arrays: of the sweep, (seeds, ...); every: steps between two looks.
+    One row for each of the ``kinds`` of pictures, title -> arrays of its sweep, (blocks, seeds, ...). A line is the mean over
+    seeds, its band goes from the least to the greatest; a dashed line is chance, orange the small convolution. every: steps
+    between two looks.
     """
-    figure, panels = plot.figure(2, 2, height=2.3, sharex=True)
-    names = (
-        (("train", "training loss"), ("test", "test loss")),
-        (
-            ("train accuracy", "training accuracy"),
-            ("test accuracy", "test accuracy"),
-        ),
-    )
-    for axes, (name, title) in zip(panels.flat, [pair for row in names for pair in row], strict=True):
-        first, second = arrays[f"{name}, first"], arrays[f"{name}, second"]
-        before = every * np.arange(first.shape[1])
-        after = before[-1] + every * np.arange(second.shape[2])
-        chance = 0.5 if "accuracy" in name else np.log(2)
-        band(axes, before, arrays[f"{name}, convolution"], "orange", "convolution")
-        band(axes, before, first, "blue", "_")
-        for place, kernel in enumerate(stages.KERNELS):
-            band(axes, after, second[:, place], *LOOK[kernel])
-        plot.theory(axes, [0, after[-1]], [chance, chance])
-        axes.set(title=title, xlim=(0, after[-1]))
-        plot.phase(axes, before[-1], after[-1], 0, "second stage" if name == "train accuracy" else None)
-        axes.text(after[-1], chance, "chance ", ha="right", va="bottom", fontsize=8)
-    for axes in panels[1]:
-        axes.set(xlabel="step", ylim=(0.42, 0.9))
-    panels[0, 0].legend(loc="lower left", fontsize=7)
+    figure, panels = plot.figure(len(SEEN), len(kinds), height=1.75, sharex="row", sharey="col", squeeze=False)
+    for row, (kind, arrays) in zip(panels, kinds.items(), strict=True):
+        for axes, (name, _) in zip(row, SEEN, strict=True):
+            first, second, beside = (
+                np.concatenate(arrays[f"{name}, {part}"]) for part in ("first", "second", "convolution")
+            )
+            before = every * np.arange(first.shape[1])
+            after = before[-1] + every * np.arange(second.shape[2])
+            chance = 0.5 if "accuracy" in name else np.log(2)
+            band(axes, before, beside, "orange", "convolution")
+            band(axes, before, first, "blue", "_")
+            for place, kernel in enumerate(stages.KERNELS):
+                band(axes, after, second[:, place], *LOOK[kernel])
+            plot.theory(axes, [0, after[-1]], [chance, chance], "chance")
+            plot.phase(axes, before[-1], after[-1], 0)
+            axes.set(xlim=(0, after[-1]), ylim=(0.4, 1.02) if "accuracy" in name else (0, 0.8))
+        row[0].set_ylabel(kind)
+    for axes, (_, title) in zip(panels[0], SEEN, strict=True):
+        axes.set_title(title)
+    for axes in panels[-1]:
+        axes.set_xlabel("step")
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 
 

@@ -88,13 +88,11 @@ class Convolution:
 
     def forward(self, state: State, pictures: Stack) -> Stack:
         """Class scores, (S, n, classes), with the weights ``state``. pictures: (S, n, pixels, pixels)."""
-        side = pictures.shape[-1]
-        stream = pictures[..., None]
+        stream, channels = pictures.transpose(0, 1), 1
         for layer in range(self.depth):
-            padded = torch.nn.functional.pad(stream, (0, 0, 1, 1, 1, 1))
-            windows = torch.cat(
-                [padded[:, :, i : i + side, j : j + side] for i in range(3) for j in range(3)], dim=-1
-            ).flatten(1, 3)
-            stream = torch.relu(torch.baddbmm(state[f"bias{layer}"], windows, state[f"conv{layer}"]))
-            stream = stream.unflatten(1, pictures.shape[1:])
-        return stream.mean(dim=(2, 3)) @ state["read"]
+            # A run is a group of channels, so that one call serves the whole stack.
+            kernel = state[f"conv{layer}"].mT.unflatten(2, (3, 3, channels)).permute(0, 1, 4, 2, 3).flatten(0, 1)
+            bias = state[f"bias{layer}"].flatten()
+            stream = torch.relu(torch.conv2d(stream, kernel, bias, padding=1, groups=len(pictures)))
+            channels = self.channels
+        return stream.mean(dim=(2, 3)).unflatten(1, (len(pictures), channels)).transpose(0, 1) @ state["read"]

@@ -7,6 +7,7 @@ from attnflow.kernels import minibatches, pathfinder
 
 KERNELS = ("softmax", "gaussian", "normalised_gaussian")
 PATCH = 4  # pixels of a side of a token
+CONVOLUTION = minibatches.Convolution()
 
 
 def patches(pictures: torch.Tensor) -> torch.Tensor:
@@ -57,53 +58,101 @@ class Course:
         return record.values, {name: value for name, value in record.state.items() if name != minibatches.CLOCK}
 
 
+def prepared(
+    device: torch.device,
+    seeds: tuple,
+    train: int = 40_000,
+    test: int = 1000,
+    contrast: float = 6.0,
+    c: float = 0.5,
+    pixels: int = 8,
+    length: int = 5,
+    distractors: int = 1,
+    **shapes,
+) -> tuple[dict, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Pictures and nets of some ``seeds`` on a ``device``: (kernel -> Transformer, tokens, pictures, labels).
+
+    train, test: how many pictures; contrast: what multiplies the pixels of the tokens, whose positions have entries of size 1;
+    c: sharpness of the distances, to which softmax is matched; pixels, length, distractors: of the pictures; shapes: of
+    :class:`attnflow.vit.Transformer`, where they are not those that are told of the paper.
+    """
+    drawn = pathfinder.pictures(runs.streams(seeds, "data"), train + test, pixels, length, distractors)
+    pictures, labels = (each.to(device) for each in drawn[:2])
+    tokens = runs.number("contrast", contrast, above=0) * patches(pictures)
+    paper = {"width": 64, "hidden": 128, "heads": 2, "depth": 2} | shapes
+    paper |= {"tokens": tokens.shape[2], "size": tokens.shape[3], "classes": 2, "c": c, "beta": 2 * c}
+    return {kernel: vit.Transformer(attention=kernel, **paper) for kernel in KERNELS}, tokens, pictures, labels
+
+
+def courses(material: tuple, test: int, size: int, rate: float, beside: float, every: int) -> dict[str, Course]:
+    """A course for each kernel and one for the ``convolution``.
+
+    material: as :func:`prepared` returns it; test, size, rate, every: of :class:`Course`; beside: the rate of the convolution.
+    """
+    nets, tokens, pictures, labels = material
+    found = {
+        kernel: Course(
+            lambda state, given, net=net: vit.forward(state, given, net), tokens, labels, test, size, rate, every
+        )
+        for kernel, net in nets.items()
+    }
+    return found | {"convolution": Course(CONVOLUTION.forward, pictures, labels, test, size, beside, every)}
+
+
 def stages(
     device: torch.device,
     seed: int,
-    pixels: int = 8,
-    length: int = 5,
-    distractors: int = 0,
-    train: int = 40_000,
-    test: int = 1000,
+    count: int = 1,
     size: int = 32,
     first: int = 3000,
     second: int = 2500,
     rate: float = 5e-4,
+    beside: float = 2e-3,
     every: int = 250,
-    contrast: float = 6.0,
-    c: float = 0.5,
-    **shapes,
+    test: int = 1000,
+    **settings,
 ) -> dict:
-    """One seed of the two-stage training: a Transformer with softmax first, then with each of ``KERNELS``, and a convolution.
+    """The two-stage training: a Transformer with softmax first, then with each of ``KERNELS``, and a convolution.
 
-    device, seed: of the run; pixels, length, distractors: of the pictures; train, test: how many; size: of a batch; first,
+    device: of the runs; seed, count: that seed and the next ones, ``count`` in all, in one stack; size: of a batch; first,
     second: steps of both stages, looked at after ``every`` so many; rate: of Adam, which starts anew in the second stage;
-    contrast: what multiplies the pixels of the tokens, whose positions have entries of size 1; c: sharpness of the distances,
-    to which softmax is matched; shapes: of :class:`attnflow.vit.Transformer`. The convolution has the same pictures and as
-    many steps as the first stage. Returns ``train``, ``test``, ``train accuracy`` and ``test accuracy``, each of ``first`` (K,),
-    ``second`` (3, J) and ``convolution`` (K,), with a comma between.
+    beside: of Adam for the convolution, which has the same pictures and as many steps as the first stage; test, settings: of
+    :func:`prepared`. Returns ``train``, ``test``, ``train accuracy`` and ``test accuracy``, each of ``first`` (S, K),
+    ``second`` (S, 3, J) and ``convolution`` (S, K), with a comma between.
     """
-    pictures, labels, _ = pathfinder.pictures(runs.streams([seed], "data"), train + test, pixels, length, distractors)
-    pictures, labels = pictures.to(device), labels.to(device)
-    tokens = runs.number("contrast", contrast, above=0) * patches(pictures)
-    paper = {"width": 64, "hidden": 128, "heads": 2, "depth": 2} | shapes
-    paper |= {"tokens": tokens.shape[2], "size": tokens.shape[3], "classes": 2, "c": c, "beta": 2 * c}
-    nets = {kernel: vit.Transformer(attention=kernel, **paper) for kernel in KERNELS}
-    weights, small = runs.streams([seed], "weights"), minibatches.Convolution()
-
-    def course(forward, inputs):
-        return Course(forward, inputs, labels, test, size, rate, every)
-
-    courses = {
-        kernel: course(lambda state, inputs, net=net: vit.forward(state, inputs, net), tokens)
-        for kernel, net in nets.items()
-    }
-    seen, state = courses[KERNELS[0]].run(runs.to(vit.init(weights, nets[KERNELS[0]]), device), first)
-    more = [courses[kernel].run(state, second)[0] for kernel in KERNELS]
-    beside = course(small.forward, pictures).run(runs.to(small.init(weights), device), first)[0]
+    seeds = range(seed, seed + runs.integer("count", count))
+    material = prepared(device, seeds, test=test, **settings)
+    course, weights = courses(material, test, size, rate, beside, every), runs.streams(seeds, "weights")
+    seen, state = course[KERNELS[0]].run(runs.to(vit.init(weights, material[0][KERNELS[0]]), device), first)
+    more = [course[kernel].run(state, second)[0] for kernel in KERNELS]
+    other = course["convolution"].run(runs.to(CONVOLUTION.init(weights), device), first)[0]
     found = {}
     for name in seen:
-        found[f"{name}, first"] = seen[name][:, 0]
-        found[f"{name}, second"] = torch.stack([each[name][:, 0] for each in more])
-        found[f"{name}, convolution"] = beside[name][:, 0]
+        found[f"{name}, first"] = seen[name].T
+        found[f"{name}, second"] = torch.stack([each[name] for each in more]).permute(2, 0, 1)
+        found[f"{name}, convolution"] = other[name].T
+    return found
+
+
+def tuned(
+    device: torch.device,
+    rate: float,
+    seeds: tuple = (0, 1),
+    size: int = 32,
+    steps: int = 3000,
+    test: int = 1000,
+    **settings,
+) -> dict:
+    """Where the softmax Transformer and the convolution end at one learning ``rate`` of Adam: what a rate is chosen on.
+
+    device, seeds: of the runs; size: of a batch; steps: of each net; test, settings: of :func:`prepared`. Returns ``test`` and
+    ``test accuracy``, each of ``softmax`` (S,) and of ``convolution`` (S,), with a comma between.
+    """
+    material = prepared(device, seeds, test=test, **settings)
+    course, weights = courses(material, test, size, rate, rate, steps), runs.streams(seeds, "weights")
+    starts = {KERNELS[0]: vit.init(weights, material[0][KERNELS[0]]), "convolution": CONVOLUTION.init(weights)}
+    found = {}
+    for which, start in starts.items():
+        seen = course[which].run(runs.to(start, device), steps)[0]
+        found |= {f"{name}, {which}": seen[name][-1] for name in ("test", "test accuracy")}
     return found
