@@ -239,8 +239,8 @@ def test_patches_are_squares_of_pixels():
 def test_readings_of_the_digits_by_hand():
     names = ("softmax", "rescaled softmax", "gaussian")
     record = dict(zip(names, (torch.tensor([each], dtype=runs.DTYPE) for each in (5.0, 4.0, 3.0)), strict=True))
-    readings = (images.gap, images.part, images.beyond_half)
-    assert [read(record).tolist() for read in readings] == [[2.0], [0.5], [0.0]]
+    readings = (images.gap, images.part, images.beside_half)
+    assert [read(record).tolist() for read in readings] == [[2.0], [0.5], [1.0]]
 
 
 def test_readings_of_the_stored_runs_by_hand(monkeypatch):
