@@ -119,8 +119,8 @@ CLAIMS = (
         "race-rescaled",
         "At the best rates a scale of the output saves little",
         r"One sample of eight tokens, $\zeta = 1/2$, where the rows of the Gaussian sum to 2.2: steps of a softmax times that "
-        "number over those of softmax, each at its best rate as above, in eight of ten seeds. At one small rate for both it saves "
-        "more than half of the steps: a scale of the output is a learning rate, which the grid has offered already.",
+        "number over those of softmax, each at its best rate as above, in eight of ten seeds. At one small rate for both it "
+        "saves more than half of the steps: a scale of the output is a learning rate, which the grid has offered already.",
         Trial(rescaled_run, lambda record: record["ratio"], Above(0.75), quota=(8, 10)),
         Control("one rate for both, $2^{-6}$", {"grid": (2.0**-6,)}),
     ),
