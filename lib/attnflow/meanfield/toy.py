@@ -57,44 +57,38 @@ def variation(
     The adjoint is f - y in the last token at the end and comes back through the layers by the slopes of a head. Exponentials
     are not shifted: $|\theta|x^2$ stays far below 700.
 
-    masses: $w$ (S, J, A), of atoms at ``places`` $\theta$, (A,) or (S, J, A); tokens, targets: x (S, n, L) and y (S, n); decay:
-    $\lambda$. Returns ``V`` and ``slope``, $V_j$ and $\partial_\theta V_j$ at the atoms (S, J, A); ``objective`` (S,);
-    ``outputs`` f (S, n).
+    masses: $w$ (..., J, A), of atoms at ``places`` $\theta$ (A,); tokens, targets: x (..., n, L) and y (..., n), whose leading
+    axes broadcast against those of the masses, so that copies share their data; decay: $\lambda$. Returns ``V`` at the atoms
+    (..., J, A), ``objective`` (...), and ``outputs`` f (..., n).
     """
-    (depth, count), (stack, samples, length) = masses.shape[1:], tokens.shape
-    heads = places.expand_as(masses)[:, :, None, None]  # (S, J, 1, 1, A): atoms stand last, where loops are long
+    (depth, count), (samples, length) = masses.shape[-2:], tokens.shape[-2:]
     stream, kept = tokens, []
     for layer in range(depth):
-        asking = stream if layer < depth - 1 else stream[:, :, -1:]  # only the last token is read at the end
-        head, mass = heads[:, layer], masses[:, layer, None, :, None] / depth
-        inner = asking[..., None] * head
-        grown = torch.exp(stream[:, :, :, None, None] * inner[:, :, None]).view(stack * samples, length, -1)
-        powers = torch.stack([torch.ones_like(stream), stream, stream.square()], dim=2).flatten(0, 1)
-        total, first, second = (powers @ grown).view(stack, samples, 3, -1, count).unbind(dim=2)
+        asking = stream if layer < depth - 1 else stream[..., -1:]  # only the last token is read at the end
+        asked, share = asking.shape[-1], masses[..., layer, None, :, None] * places[:, None] / depth
+        inner = asking[..., None] * places  # u, and the atoms last, where loops are long
+        grown = torch.exp(stream[..., None, None] * inner[..., None, :, :]).flatten(-2)
+        powers = torch.stack([torch.ones_like(stream), stream, stream.square()], dim=-2)
+        total, first, second = (powers @ grown).unflatten(-1, (asked, count)).unbind(dim=-3)
         mean = first / total
         spread = second / total - mean.square()
-        kept.append((stream, head, mass, inner, grown, total, mean, spread))
-        stream = stream.clone()
-        stream[:, :, -asking.shape[2] :] += ((head * mean) @ mass)[..., 0]
-    residual = stream[:, :, -1] - targets
-    back, found = residual[:, :, None], []
-    for at, head, mass, inner, grown, total, mean, spread in reversed(kept):
-        pull = back[..., None]
-        value, slope = pull * head * mean, pull * (mean + inner * spread)
-        found.append([each.sum(dim=(1, 2)) / samples for each in (value, slope)])
-        if len(found) < depth:
-            query = back * ((head.square() * spread) @ mass)[..., 0]
-            share = pull * head * mass.mT / total
-            both = torch.stack([share * (1 - inner * mean), share * inner], dim=-1).view(stack * samples, -1, 2)
-            once, twice = (grown @ both).view(stack, samples, length, 2).unbind(dim=-1)
-            more = once + at * twice
-            more[:, :, -back.shape[2] :] += back + query
-            back = more
-    values, slopes = (torch.stack(each[::-1], dim=1) for each in zip(*found, strict=True))
-    norm = (masses * places.square()).sum(dim=(1, 2)) / depth
+        kept.append((stream, share, inner, grown, total, mean, spread))
+        moved = (mean @ share)[..., 0]
+        stream = stream + torch.nn.functional.pad(moved, (length - asked, 0))
+    residual = stream[..., -1] - targets
+    back, values = residual[..., None], []
+    for at, share, inner, grown, total, mean, spread in reversed(kept):
+        values.append(places * (back.flatten(-2)[..., None, :] @ mean.flatten(-3, -2))[..., 0, :] / samples)
+        if len(values) < depth:
+            query = back * ((places * spread) @ share)[..., 0]
+            part = back[..., None] * share.mT / total
+            both = torch.stack([part * (1 - inner * mean), part * inner], dim=-1).flatten(-3, -2)
+            once, twice = (grown @ both).unbind(dim=-1)
+            back = once + at * twice + torch.nn.functional.pad(back + query, (length - back.shape[-1], 0))
+    values = torch.stack(values[::-1], dim=-2)
+    norm = (masses * places.square()).sum(dim=(-2, -1)) / depth
     return {
         "V": values + decay / 2 * places.square(),
-        "slope": slopes + decay * places,
-        "objective": residual.square().mean(dim=1) / 2 + decay / 2 * norm,
-        "outputs": stream[:, :, -1],
+        "objective": residual.square().mean(dim=-1) / 2 + decay / 2 * norm,
+        "outputs": stream[..., -1],
     }
