@@ -65,7 +65,9 @@ def drawn(seeds: list, widths: tuple, draw: str = "independent", depth: int = to
     found = []
     for width in widths:
         streams = runs.streams(seeds, "particles", width)
-        uniform = torch.stack([torch.rand(depth, width, generator=one, dtype=runs.DTYPE, device="cpu") for one in streams])
+        uniform = torch.stack(
+            [torch.rand(depth, width, generator=one, dtype=runs.DTYPE, device="cpu") for one in streams]
+        )
         if draw == "stratified":
             uniform = (torch.arange(width, device="cpu") + uniform) / width
         found.append(volumes.initial(uniform))

@@ -11,7 +11,11 @@ import torch
 from attnflow import runs
 from attnflow.runs import Stack
 
-DEPTH, SIZE, TEACHER = 3, 1.15, 1.15  # blocks J; tokens are uniform on [-SIZE, SIZE]; the heads of the teacher are at +-TEACHER
+DEPTH, SIZE, TEACHER = (
+    3,
+    1.15,
+    1.15,
+)  # blocks J; tokens are uniform on [-SIZE, SIZE]; the heads of the teacher are at +-TEACHER
 
 
 def drawn(seeds: tuple, device: torch.device, samples: int = 12, length: int = 4) -> tuple[Stack, Stack]:

@@ -1,16 +1,13 @@
-r"""Chapter 5, transport: the density of the heads by finite volumes, particles that carry it, and particles drawn from it."""
-
-from functools import partial
+r"""Chapter 5, transport: the PDE of the toy by finite volumes, against particles that carry the density exactly."""
 
 import sympy as sp
 import torch
 
-from attnflow import Above, Below, Control, Experiment, Near, Trial, curves, flow, kinds, runs
+from attnflow import Below, Control, Experiment, Near, Trial, curves, flow, kinds, runs
 from attnflow.meanfield import particles, toy, volumes
 from attnflow.meanfield.setting import claim
 
 TIME, DECAY, GAUSS = 4.0, 0.05, 200
-SOON, STEP, SAMPLES, TOGETHER = 2.0, 1.0, 4, 32  # of the random particles, of which so many copies fit a cache
 
 
 def variations(seeds: tuple, device: torch.device, factor: float = toy.DEPTH, cells: int = 35) -> dict:
@@ -21,7 +18,9 @@ def variations(seeds: tuple, device: torch.device, factor: float = toy.DEPTH, ce
     """
     tokens, targets = toy.drawn(seeds, device)
     streams = runs.streams(seeds, "masses")
-    masses = torch.stack([torch.rand(toy.DEPTH, cells, generator=one, dtype=runs.DTYPE, device="cpu") for one in streams])
+    masses = torch.stack(
+        [torch.rand(toy.DEPTH, cells, generator=one, dtype=runs.DTYPE, device="cpu") for one in streams]
+    )
     masses = (masses / masses.sum(dim=2, keepdim=True)).to(device)
     places = volumes.Scheme(cells=cells).centres.to(device)
     by_hand = toy.variation(masses, places, tokens, targets, DECAY)["V"]
@@ -31,44 +30,41 @@ def variations(seeds: tuple, device: torch.device, factor: float = toy.DEPTH, ce
 
 
 def marched(
-    seeds: tuple,
-    device: torch.device,
-    cells: tuple = (140,),
-    decay: float = DECAY,
-    time: float = TIME,
-    **settings,
+    seeds: tuple, device: torch.device, cells: int = 140, decay: float = DECAY, time: float = TIME, **settings
 ) -> dict:
-    r"""Finite volumes on several grids, and Gauss particles at $\lambda = 0.05$ that stand for the density.
+    r"""Finite volumes up to a time.
 
-    seeds, device: of the runs; cells: (W,); decay: $\lambda$ of the finite volumes; time: of the end; settings: of
-    ``volumes.Scheme``. Returns, (W, S) each: ``least``, ``mass``, ``seen`` of the march; ``error``, the root mean square over
-    sequences of the difference of the outputs; ``lost``, what the objective lost, and ``dissipated``; ``mean``, the mean head
-    over the layers, and that of the particles in ``carried``, and ``cells``.
+    seeds, device: of the runs; cells: K; decay: $\lambda$; time: of the end; settings: of ``volumes.Scheme``. Returns, besides
+    what ``volumes.march`` does, ``lost``, what the objective lost, ``paid``, what was dissipated, and ``mean``, the mean head
+    over the layers at the end, (S,) each.
     """
     tokens, targets = toy.drawn(seeds, device)
-    nodes = volumes.Nodes()
-    places, masses = (each.to(device) for each in particles.gauss(GAUSS))
+    scheme = volumes.Scheme(cells=cells, **settings)
+    found = volumes.march(scheme, tokens, targets, decay, (0.0, time))
+    mean = (found["masses"][-1] * scheme.centres.to(device)).sum(dim=2).mean(dim=1)
+    lost = found["objective"][0] - found["objective"][-1]
+    return found | {"lost": lost, "paid": found["dissipated"][-1], "mean": mean}
+
+
+def compared(
+    seeds: tuple, device: torch.device, cells: tuple = (140,), time: float = TIME, count: int = GAUSS, **settings
+) -> dict:
+    r"""Finite volumes on several grids against Gauss particles, $\lambda = 0.05$ for these.
+
+    seeds, device: of the runs; cells: (W,), the K of the grids; time: of the end; count: of the particles; settings: of
+    :func:`marched`. Returns ``error``, the root mean square over sequences of the difference of the outputs, and ``mean``, the
+    mean head over the layers, (W, S) each; ``carried``, that of the particles, (S,); and ``cells``.
+    """
+    tokens, targets = toy.drawn(seeds, device)
+    places, masses = (each.to(device) for each in particles.gauss(count))
     start = {"theta": places.expand(len(seeds), toy.DEPTH, -1).clone()}
-    run = flow.integrate(
-        particles.field(tokens, targets, DECAY, nodes, masses), start, step=0.1, times=[time], method=flow.RungeKutta()
-    )
-    ends = run.state["theta"]
+    field = particles.field(tokens, targets, DECAY, volumes.Nodes(), masses)
+    ends = flow.integrate(field, start, step=0.1, times=[time], method=flow.RungeKutta()).state["theta"]
     known = toy.outputs(masses.expand_as(ends), ends, tokens)
-    rows = []
-    for count in cells:
-        scheme = volumes.Scheme(cells=count, **settings)
-        found = volumes.march(scheme, tokens, targets, decay, (0.0, time))
-        rows.append(
-            {name: found[name] for name in ("least", "mass", "seen")}
-            | {
-                "error": (found["outputs"][-1] - known).square().mean(dim=1).sqrt(),
-                "lost": found["objective"][0] - found["objective"][-1],
-                "dissipated": found["dissipated"][-1],
-                "mean": (found["masses"][-1] * scheme.centres.to(device)).sum(dim=2).mean(dim=1),
-                "carried": (ends @ masses).mean(dim=1),
-            }
-        )
-    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]} | {"cells": cells}
+    grids = [marched(seeds, device, one, time=time, **settings) for one in cells]
+    errors = torch.stack([(grid["outputs"][-1] - known).square().mean(dim=1).sqrt() for grid in grids])
+    means = torch.stack([grid["mean"] for grid in grids])
+    return {"error": errors, "mean": means, "carried": (ends @ masses).mean(dim=1), "cells": cells}
 
 
 def balance(seeds: tuple, device: torch.device, cells: int = 70, **settings) -> dict:
@@ -78,7 +74,9 @@ def balance(seeds: tuple, device: torch.device, cells: int = 70, **settings) -> 
     """
     tokens, targets = toy.drawn(seeds, device)
     streams = runs.streams(seeds, "masses")
-    masses = torch.stack([torch.rand(toy.DEPTH, cells, generator=one, dtype=runs.DTYPE, device="cpu") for one in streams])
+    masses = torch.stack(
+        [torch.rand(toy.DEPTH, cells, generator=one, dtype=runs.DTYPE, device="cpu") for one in streams]
+    )
     masses = (masses / masses.sum(dim=2, keepdim=True)).to(device)
     scheme = volumes.Scheme(cells=cells, **settings)
     speeds = scheme.look(masses, tokens, targets, DECAY)["speeds"]
@@ -89,83 +87,126 @@ def balance(seeds: tuple, device: torch.device, cells: int = 70, **settings) -> 
     return {"gap": (along / lost + 1).abs()}
 
 
-def scattered(
-    seeds: tuple,
-    device: torch.device,
-    widths: tuple = (16, 64, 256),
-    copies: int = 128,
-    draw: str = "independent",
-    coupled: bool = True,
-    samples: int = SAMPLES,
-    time: float = SOON,
-) -> dict:
-    r"""Random particles against the density, which 1024 particles at its quantiles stand for.
+def stays_positive(courant: sp.Rational) -> bool:
+    r"""Whether the weights of the densities at faces, E and W, in an upwind step are not negative and sum to $1 - c(u_R - u_L)$.
 
-    seeds, device: of the runs; widths: (W,) particles a layer; copies: replicas a seed; draw: of ``particles.drawn``; coupled:
-    whether particles feel each other, or the density alone; samples: n; time: of the end. Returns the mean Wasserstein-1
-    distance over copies and layers at the start and at the end, ``first`` and ``last``, those of the same draws in the field of
-    the density, ``alone``, and those that are ``expected_first`` and ``expected_last`` of independent draws, (W, S) each;
-    ``widths``.
+    $\frac12 - cu_R^+$, $\frac12 + cu_L^-$, $cu_L^+$ and $-cu_R^-$ are linear between their corners, so the corners decide.
+    courant: the bound of $|cu|$, $c = \Delta t/h$.
     """
-    tokens, targets = toy.drawn(seeds, device, samples=samples)
-    nodes = volumes.Nodes()
-    options = {"step": STEP, "times": [time], "method": flow.RungeKutta()}
-    start = particles.quantiles(particles.MANY).to(device)
-    every = start.expand(len(seeds), toy.DEPTH, -1).clone()
-    end = flow.integrate(particles.field(tokens, targets, DECAY, nodes), {"theta": every}, **options).state["theta"]
-    together = min(TOGETHER, copies)
-    runs.check("copies", copies, f"a multiple of {together}", copies % together == 0)
-    block = copies // together
-    fields = [
-        particles.field(*(each[run : run + 1] for each in (tokens, targets)), DECAY, nodes)
-        for run in range(len(seeds))
-        for _ in range(block)
-    ]
-    rows = []
-    for width, places in zip(widths, particles.drawn(runs.replicas(seeds, copies), widths, draw), strict=True):
-        places = places.to(device)
-        free = moved(places.unflatten(0, (len(seeds), copies)), start, end)
-        last = free
-        if coupled:
-            run = flow.integrate(flow.in_blocks(fields, together), {"theta": places}, **options)
-            last = run.state["theta"].unflatten(0, (len(seeds), copies))
-        rows.append(
-            {
-                "first": particles.distance(places.unflatten(0, (len(seeds), copies)), start),
-                "last": particles.distance(last, end[:, None]),
-                "alone": particles.distance(free, end[:, None]),
-            }
-        )
-        rows[-1] = {name: value.mean(dim=(1, 2)) for name, value in rows[-1].items()} | {
-            "expected_first": particles.expected(every, width).mean(dim=1),
-            "expected_last": particles.expected(end, width).mean(dim=1),
-        }
-    return {name: torch.stack([row[name] for row in rows]) for name in rows[0]} | {"widths": widths}
-
-
-def moved(places, start, end):
-    """Where the flow of the density, which takes sorted ``start`` (M,) to ``end`` (S, J, M), takes ``places`` (S, R, J, m)."""
-    right = torch.searchsorted(start, places).clamp(1, len(start) - 1)
-    share = (places - start[right - 1]) / (start[right] - start[right - 1])
-    tables = end[:, None].expand(-1, places.shape[1], -1, -1)
-    low, high = (tables.gather(3, each) for each in (right - 1, right))
-    return low + share * (high - low)
-
-
-def stays_positive(courant):
-    r"""Whether an upwind step is a sum of the states at faces with weights that are not negative, for a Courant number."""
-    ratio, right, left = sp.symbols("c u_R u_L", real=True)
-    east, west, before, after = sp.symbols("E W E_left W_right", nonnegative=True)
+    right, left = sp.symbols("cu_R cu_L", real=True)
+    states = sp.symbols("E W E_before W_after", nonnegative=True)
+    east, west, before, after = states
 
     def carried(speed, upstream, downstream):
-        return sp.Max(speed, 0) * upstream + sp.Min(speed, 0) * downstream
+        return sp.Max(speed, 0) * upstream + (speed - sp.Max(speed, 0)) * downstream
 
-    new = (east + west) / 2 - ratio * (carried(right, east, after) - carried(left, before, west))
-    weights = [sp.expand(new).coeff(state) for state in (east, west, before, after)]
-    extremes = [
-        weight.subs({ratio: 1, right: sign * courant, left: other * courant})
-        for weight in weights
-        for sign in (-1, 0, 1)
-        for other in (-1, 0, 1)
-    ]
-    return all(value >= 0 for value in extremes) and sp.expand(sum(weights) - 1 + ratio * (right - left)).simplify() == 0
+    new = sp.expand((east + west) / 2 - carried(right, east, after) + carried(left, before, west))
+    weights = [new.coeff(state) for state in states]
+    corners = [-courant, 0, courant]
+    least = min(weight.subs({right: one, left: other}) for weight in weights for one in corners for other in corners)
+    return bool(least >= 0) and sp.expand(sum(weights) - 1 + right - left) == 0
+
+
+def solve(
+    seeds: tuple = tuple(range(10)),
+    *,
+    cells: int = 280,
+    decay: float = DECAY,
+    times: tuple = (0.0, TIME),
+    courant: float = 0.4,
+    device: torch.device | str | None = None,
+) -> dict:
+    r"""The densities of the three layers of the toy, by the finite volumes of this section.
+
+    seeds: of the data, one run each; cells: at least 8; decay: $\lambda$, at least 0; times: increasing from 0; courant: at most
+    1/2, up to which densities stay positive; device: of the runs. Returns ``faces`` (K + 1,), ``density`` (T, S, J, K), and
+    ``objective``, ``least``, ``mass``, ``seen``, ``steps`` of ``volumes.march``. Raises WrongUse on anything else.
+    """
+    runs.number("decay", decay, least=0)
+    allowed = f"greater than 0 and at most {volumes.ALLOWED}, the CFL condition"
+    runs.check("courant", courant, allowed, 0 < runs.number("courant", courant) <= volumes.ALLOWED)
+    scheme = volumes.Scheme(cells=cells, courant=courant)
+    found = volumes.march(scheme, *toy.drawn(tuple(seeds), runs.device(device)), decay, times)
+    return {"faces": scheme.faces, "density": found["masses"] / scheme.width} | {
+        name: found[name] for name in ("objective", "least", "mass", "seen", "steps")
+    }
+
+
+def observed(record):
+    """Reading of a ``record``: the order in the width of a cell in which the error of the outputs falls. (S,)."""
+    return -curves.log_slope(record["cells"], record["error"])
+
+
+by_hand = Experiment(variations)
+refined, carried = (Experiment(compared, {"cells": cells}) for cells in ((70, 140, 280), (140,)))
+fine, middle, coarse = (Experiment(marched, {"cells": cells}) for cells in (280, 140, 70))
+identity = Experiment(balance)
+
+CLAIMS = (
+    claim(
+        "transport-variation",
+        "What moves a head is the slope of the objective by mass",
+        r"$V_j(\theta)$, by hand through the adjoint of three layers, is $J\,\partial\mathcal Q/\partial w$ of a mass $w$ at "
+        r"$\theta$, by autograd: largest relative difference at random masses in 35 cells.",
+        Trial(by_hand, lambda record: record["gap"], Below(1e-13)),
+        Control("the factor $J$ left out", {"factor": 1}),
+    ),
+    claim(
+        "transport-mass",
+        "No head is lost",
+        r"Finite volumes with 280 cells keep the mass of each layer up to time 4: largest relative error.",
+        Trial(fine, lambda record: record["mass"], Below(1e-13)),
+        Control(
+            r"$\partial_t\rho = \partial_\theta\rho\,\partial_\theta V$, without $\rho\,\partial_\theta^2V$",
+            {"form": "advective"},
+        ),
+    ),
+    claim(
+        "transport-convex",
+        "A density stays positive because each step is a sum of positive parts",
+        r"An upwind step gives a cell a combination of the densities at faces with the weights $\frac12 - cu_R^+$, "
+        r"$\frac12 + cu_L^-$, $cu_L^+$, $-cu_R^-$, $c = \Delta t/h$: none is negative while $c|u| \le \frac12$, and with minmod "
+        "the densities at faces are not negative.",
+        kinds.proof(stays_positive, courant=sp.Rational(1, 2)),
+        Control(r"$c|u| \le \frac34$", {"courant": sp.Rational(3, 4)}),
+        provenance="textbook",
+    ),
+    claim(
+        "transport-positive",
+        "Positive without clipping",
+        r"With minmod and steps of 0.4 of a cell no density is negative, up to time 4: the most negative one over the highest, "
+        "70 cells.",
+        Trial(coarse, lambda record: -record["least"], Below(1e-14)),
+        Control("slopes by central differences, without a limiter", {"limiter": "central"}),
+    ),
+    claim(
+        "transport-order",
+        "The scheme has order 2",
+        r"Against particles that carry the density exactly, the error of the outputs at time 4 falls as $h^2$: slope over 70, "
+        "140 and 280 cells.",
+        Trial(refined, observed, Near(abs=0.15), predict=2.0, kind="order"),
+        Control("no slopes in the cells: first-order upwind", {"limiter": "none"}),
+    ),
+    claim(
+        "transport-dissipation",
+        "What the objective loses, the velocity pays",
+        r"$\mathcal Q(0) - \mathcal Q(4)$ over $\int\frac1J\sum_j\int\rho_j|\partial_\theta V_j|^2\,d\theta\,dt$, 140 cells.",
+        Trial(middle, lambda record: record["lost"] / record["paid"], Near(rel=0.005), predict=1.0),
+        Control("a learning rate without $J$", {"rate": 1 / toy.DEPTH}),
+    ),
+    claim(
+        "transport-scheme",
+        "The scheme itself goes downhill, at any width of a cell",
+        r"With $u = -(V_{k+1} - V_k)/h$ the objective of the masses falls at exactly $\frac1J\sum_j\sum_kh\,uF \ge 0$, $F$ the "
+        "upwind flux: relative difference to autograd at random masses.",
+        Trial(identity, lambda record: record["gap"], Below(1e-11)),
+        Control(r"$u = -\partial_\theta V$ at the faces", {"speeds": "derivative"}),
+    ),
+    claim(
+        "transport-mean",
+        "The density moves as its particles do",
+        r"The mean head at time 4, over the layers: 140 cells against particles, $\lambda = 0.05$.",
+        Trial(carried, kinds.last("mean"), Near(abs=0.0015), predict=lambda record: record["carried"]),
+        Control("no decay in the cells", {"decay": 0.0}),
+    ),
+)

@@ -39,7 +39,7 @@ def initial(shares: torch.Tensor) -> torch.Tensor:
 def chebyshev_rows(places: torch.Tensor, count: int) -> torch.Tensor:
     """The first ``count`` Chebyshev polynomials of the line at ``places`` (..., m): (..., count, m)."""
     scaled = places / REACH
-    twice, rows = 2 * scaled, torch.empty(*places.shape[:-1], count, places.shape[-1]).to(places)
+    twice, rows = 2 * scaled, places.new_empty(*places.shape[:-1], count, places.shape[-1])
     rows[..., 0, :], rows[..., 1, :] = 1.0, scaled
     for place in range(2, count):
         torch.mul(twice, rows[..., place - 1, :], out=rows[..., place, :]).sub_(rows[..., place - 2, :])
@@ -154,10 +154,12 @@ class Scheme:
         """The mass a unit of time through the inner faces, upwind: masses (S, J, K), speeds (S, J, K - 1) -> (S, J, K - 1)."""
         jumps = torch.nn.functional.pad(masses.diff(), (1, 1))
         half = LIMITERS[self.limiter](jumps[..., :-1], jumps[..., 1:]) / 2
-        return (speeds.clamp_min(0) * (masses + half)[..., :-1] + speeds.clamp_max(0) * (masses - half)[..., 1:]) / self.width
+        return (
+            speeds.clamp_min(0) * (masses + half)[..., :-1] + speeds.clamp_max(0) * (masses - half)[..., 1:]
+        ) / self.width
 
     def change(self, masses: torch.Tensor, speeds: torch.Tensor) -> torch.Tensor:
-        """The change of ``masses`` (S, J, K) a unit of time at the ``speeds`` (S, J, K - 1) of the inner faces; ends are closed."""
+        """The change of ``masses`` (S, J, K) a unit of time at ``speeds`` (S, J, K - 1) of the inner faces; ends are closed."""
         gained = -torch.nn.functional.pad(self.carried(masses, speeds), (1, 1)).diff()
         if self.form == "advective":
             gained = gained + masses * torch.nn.functional.pad(speeds, (1, 1)).diff() / self.width
@@ -165,7 +167,12 @@ class Scheme:
 
 
 def march(
-    scheme: Scheme, tokens: Stack, targets: Stack, decay: float, times: Sequence[float], masses: torch.Tensor | None = None
+    scheme: Scheme,
+    tokens: Stack,
+    targets: Stack,
+    decay: float,
+    times: Sequence[float],
+    masses: torch.Tensor | None = None,
 ) -> dict[str, torch.Tensor]:
     r"""The densities at some times, by a ``scheme``; every run takes steps of its own.
 
@@ -196,6 +203,8 @@ def march(
             least = torch.minimum(least, masses.flatten(1).amin(dim=1) / masses.flatten(1).amax(dim=1))
             lost = torch.maximum(lost, (masses.sum(dim=2) / total - 1).abs().amax(dim=1))
             steps = steps + (left > 0)
-        rows.append({"masses": masses, "dissipated": dissipated} | {name: at[name] for name in ("objective", "outputs")})
+        rows.append(
+            {"masses": masses, "dissipated": dissipated} | {name: at[name] for name in ("objective", "outputs")}
+        )
     found = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
     return found | {"least": least, "mass": lost, "seen": seen, "steps": steps}
