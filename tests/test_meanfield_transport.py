@@ -233,6 +233,10 @@ def test_what_is_not_allowed_is_one_clear_error():
     assert "cells = 7" in refusal(lambda: transport.solve((0,), cells=7))
     assert "decay = -0.1" in refusal(lambda: transport.solve((0,), decay=-0.1))
     assert "CFL" in refusal(lambda: transport.solve((0,), courant=0.6))
+    assert all(
+        "increasing" in refusal(lambda times=times: transport.solve((0,), times=times))
+        for times in ((), (1, 1), (-1, 2))
+    )
     assert "courant = 0" in refusal(lambda: transport.solve((0,), courant=0))
     assert "limiter" in refusal(lambda: volumes.Scheme(limiter="superbee"))
     assert "form" in refusal(lambda: volumes.Scheme(form="weak"))

@@ -6,10 +6,10 @@ import torch
 from attnflow import flow, plot
 from attnflow.meanfield import particles, toy, transport, volumes
 
-BINS = 36
+BINS, SIDE = 40, 2.4  # of the bars; the heads shown are in [-SIDE, SIDE]
 
 
-def flow_figure(seed=0, times=(0.0, 2.0, 4.0, 12.0), cells=280, width=256, quantiles=24):
+def flow_figure(seed=1, times=(0.0, 2.0, 4.0, 12.0), cells=280, width=256, quantiles=24):
     """Small multiples of the density, a column for each time and a row for each layer.
 
     The finite volumes are a filled curve, random heads pale bars on it, and quantile particles ticks below.
@@ -17,7 +17,7 @@ def flow_figure(seed=0, times=(0.0, 2.0, 4.0, 12.0), cells=280, width=256, quant
     seed: of the data; times: of the columns; cells: of the finite volumes; width: how many random heads a layer has; quantiles:
     how many particles carry equal shares of the density.
     """
-    solved = transport.solve((seed,), cells=cells, times=times)
+    solved = transport.solve((seed,), cells=cells, times=times, device="cpu")
     data, nodes = toy.drawn((seed,), torch.device("cpu")), volumes.Nodes()
     starts = particles.drawn((seed,), (width,))[0], particles.quantiles(1024).expand(1, toy.DEPTH, -1).clone()
     options = {"step": 0.25, "times": times, "method": flow.RungeKutta(), "observe": dict}
@@ -28,7 +28,7 @@ def flow_figure(seed=0, times=(0.0, 2.0, 4.0, 12.0), cells=280, width=256, quant
         for start in starts
     )
     centres = (solved["faces"][1:] + solved["faces"][:-1]) / 2
-    bins = np.linspace(-2.1, 2.1, BINS + 1)
+    bins = np.linspace(-SIDE, SIDE, BINS + 1)
     every = known[:, :, (particles.shares(quantiles) * known.shape[2]).long()]
     figure, panels = plot.figure(len(times), toy.DEPTH, width=7.6, height=1.35, sharex=True, sharey=True)
     for layer, row in enumerate(panels):
@@ -42,7 +42,7 @@ def flow_figure(seed=0, times=(0.0, 2.0, 4.0, 12.0), cells=280, width=256, quant
             axes.plot(ticks, np.full(len(ticks), -0.08), "|", ms=5, mew=0.9, color=plot.COLOURS["black"])
             for place in (-toy.TEACHER, toy.TEACHER):
                 axes.axvline(place, color=plot.COLOURS["black"], lw=0.9, ls=(0, (4, 2.5)))
-            axes.set(xlim=(-2.1, 2.1), yticks=[])
+            axes.set(xlim=(-SIDE, SIDE), yticks=[])
             axes.spines["left"].set_visible(False)
             if layer == 0:
                 axes.set_title(f"time {time:g}", fontsize=9)

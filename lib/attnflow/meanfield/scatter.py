@@ -94,7 +94,7 @@ CLAIMS = (
         "Heads that feel each other scatter less",
         r"By how much of itself the distance at time 2 is smaller than that of the same draws in the field of the density alone: "
         "mean over the widths.",
-        Trial(random, lambda record: 1 - over("last", "alone")(record), Above(0.01), quota=(9, 10)),
+        Trial(random, lambda record: 1 - over("last", "alone")(record), Above(0.001)),
         Control("heads that do not feel each other", {"coupled": False}),
     ),
 )

@@ -1,5 +1,7 @@
 r"""Chapter 5, transport: the PDE of the toy by finite volumes, against particles that carry the density exactly."""
 
+from itertools import pairwise
+
 import sympy as sp
 import torch
 
@@ -124,6 +126,8 @@ def solve(
     runs.number("decay", decay, least=0)
     allowed = f"greater than 0 and at most {volumes.ALLOWED}, the CFL condition"
     runs.check("courant", courant, allowed, 0 < runs.number("courant", courant) <= volumes.ALLOWED)
+    rising = all(later > earlier for earlier, later in pairwise(times)) and len(times) > 0
+    runs.check("times", times, "increasing from a time of at least 0", rising and times[0] >= 0)
     scheme = volumes.Scheme(cells=cells, courant=courant)
     found = volumes.march(scheme, *toy.drawn(tuple(seeds), runs.device(device)), decay, times)
     return {"faces": scheme.faces, "density": found["masses"] / scheme.width} | {

@@ -132,7 +132,7 @@ class Scheme:
         return torch.as_tensor(np.diff(shares), dtype=runs.DTYPE).expand(stack, depth, -1).clone()
 
     def look(self, masses: torch.Tensor, tokens: Stack, targets: Stack, decay: float) -> dict[str, Stack]:
-        r"""What ``masses`` (S, J, K) feel: ``V`` at the centres, ``speeds`` of the inner faces, ``objective``, ``outputs``.
+        r"""What ``masses`` (S, J, K) feel: ``speeds`` of the inner faces, ``objective``, ``outputs``.
 
         ``dissipated`` is $\frac1J\sum_j\int\rho_j|\partial_\theta V_j|^2$ by the midpoint rule, (S,). tokens, targets, decay: of
         the toy.
@@ -143,7 +143,6 @@ class Scheme:
         speeds = value.diff() / self.width if self.speeds == "differences" else found["V"] @ at_faces.mT
         flow = (masses * (found["V"] @ slopes.mT).square()).sum(dim=2).mean(dim=1)
         return {
-            "V": value,
             "speeds": -self.rate * speeds,
             "dissipated": flow,
             "objective": found["objective"],
@@ -167,21 +166,15 @@ class Scheme:
 
 
 def march(
-    scheme: Scheme,
-    tokens: Stack,
-    targets: Stack,
-    decay: float,
-    times: Sequence[float],
-    masses: torch.Tensor | None = None,
+    scheme: Scheme, tokens: Stack, targets: Stack, decay: float, times: Sequence[float]
 ) -> dict[str, torch.Tensor]:
     r"""The densities at some times, by a ``scheme``; every run takes steps of its own.
 
-    tokens, targets, decay: of the toy; times: (T,), increasing from 0; masses: (S, J, K) at the first time, the initial density
-    where none are given. Returns ``masses`` (T, S, J, K), ``objective`` (T, S), ``outputs`` (T, S, n), ``dissipated`` (T, S) up
-    to each time; and over all steps ``least``, the lowest density over the highest, ``mass``, the largest error of the mass of a
-    layer, ``seen``, the largest Courant number, and ``steps``, (S,) each.
+    tokens, targets, decay: of the toy; times: (T,), increasing from 0. Returns ``masses`` (T, S, J, K), ``objective`` (T, S),
+    ``outputs`` (T, S, n), ``dissipated`` (T, S) up to each time; and over all steps ``least``, the lowest density over the
+    highest, ``mass``, the largest error of the mass of a layer, ``seen``, the largest Courant number, and ``steps``, (S,) each.
     """
-    masses = scheme.start(len(tokens)).to(tokens) if masses is None else masses
+    masses = scheme.start(len(tokens)).to(tokens)
     now = torch.zeros(len(masses), dtype=runs.DTYPE, device=tokens.device)
     at = scheme.look(masses, tokens, targets, decay)
     total = masses.sum(dim=2)
