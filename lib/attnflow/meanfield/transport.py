@@ -187,7 +187,7 @@ CLAIMS = (
         "The scheme has order 2",
         r"Against particles that carry the density exactly, the error of the outputs at time 4 falls as $h^2$: slope over 70, "
         "140 and 280 cells.",
-        Trial(refined, observed, Near(abs=0.15), predict=2.0, kind="order"),
+        Trial(refined, observed, Near(abs=0.12), predict=2.0, kind="order"),
         Control("no slopes in the cells: first-order upwind", {"limiter": "none"}),
     ),
     claim(
