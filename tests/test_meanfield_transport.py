@@ -9,7 +9,7 @@ from conftest import refusal
 from scipy import stats
 
 from attnflow import flow, runs
-from attnflow.meanfield import figures_transport, particles, scatter, toy, transport, volumes
+from attnflow.meanfield import cloud, figures_transport, scatter, toy, transport, volumes
 
 SEEDS = (0, 1)
 
@@ -88,7 +88,7 @@ def test_the_start_has_the_masses_and_the_quantiles_of_its_law():
     assert np.allclose(start[0, 0] / scheme.width, law.pdf(scheme.centres), atol=1e-3)
     places = array(0.0, 1e-4, 0.3, 0.5, 1.0)
     assert np.allclose(volumes.initial(places), law.ppf(places), atol=1e-6)
-    nodes, weights = particles.gauss(40)
+    nodes, weights = cloud.gauss(40)
     assert [float(weights @ nodes**power) for power in (0, 1, 2)] == pytest.approx([law.moment(n) for n in (0, 1, 2)])
 
 
@@ -157,23 +157,23 @@ def test_the_scheme_goes_downhill_at_any_width_of_a_cell():
 
 
 def test_particles_move_down_the_objective_of_all(data):
-    places = particles.drawn(SEEDS, (12,))[0]
+    places = cloud.drawn(SEEDS, (12,))[0]
     nodes, equal = volumes.Nodes(64), torch.full((2, 3, 12), 1 / 12, dtype=runs.DTYPE)
     by_autograd = flow.autograd(lambda state: toy.objective(equal, state["theta"], *data, 0.05))({"theta": places})
     for masses in (None, equal[0, 0]):
-        loss, slope = particles.field(*data, 0.05, nodes, masses)({"theta": places})
+        loss, slope = cloud.field(*data, 0.05, nodes, masses)({"theta": places})
         assert torch.allclose(loss, by_autograd[0], rtol=0, atol=1e-8)
         assert torch.allclose(slope["theta"], 3 * 12 * by_autograd[1]["theta"], rtol=0, atol=1e-6)
 
 
 def test_finite_volumes_meet_quantile_particles(data):
-    start, rows = particles.quantiles(1024).expand(2, 3, -1).clone(), []
-    field, times = particles.field(*data, 0.05, volumes.Nodes()), {"step": 0.25, "times": [4.0]}
+    start, rows = cloud.quantiles(1024).expand(2, 3, -1).clone(), []
+    field, times = cloud.field(*data, 0.05, volumes.Nodes()), {"step": 0.25, "times": [4.0]}
     ends = flow.integrate(field, {"theta": start}, method=flow.RungeKutta(), **times).state["theta"]
     for cells in (35, 70, 140):
         scheme = volumes.Scheme(cells=cells)
         masses = volumes.march(scheme, *data, 0.05, (4.0,))["masses"][-1]
-        inside = (scheme.centres[:, None] + scheme.width * (particles.shares(8) - 0.5)).flatten()  # a cell is no point
+        inside = (scheme.centres[:, None] + scheme.width * (cloud.shares(8) - 0.5)).flatten()  # a cell is no point
         spread = masses.repeat_interleave(8, dim=2)
         pairs = [(ends[run, layer], inside, None, spread[run, layer]) for run in range(2) for layer in range(3)]
         rows.append(np.mean([stats.wasserstein_distance(*pair) for pair in pairs]))
@@ -187,32 +187,32 @@ def test_the_distance_is_that_of_scipy():
         [stats.wasserstein_distance(*pair) for pair in zip(*both, strict=True)]
         for both in zip(places, known, strict=True)
     ]
-    assert np.allclose(particles.distance(places, known), wanted, rtol=0, atol=1e-14)
-    assert "a divisor of 16" in refusal(lambda: particles.distance(places[..., :3], known))
+    assert np.allclose(cloud.distance(places, known), wanted, rtol=0, atol=1e-14)
+    assert "a divisor of 16" in refusal(lambda: cloud.distance(places[..., :3], known))
 
 
 def test_the_expected_distance_is_that_of_many_draws_and_has_its_limit():
-    known = stats.beta(2, 3).ppf(particles.shares(1024))
+    known = stats.beta(2, 3).ppf(cloud.shares(1024))
     known = torch.as_tensor(known)
     (stream,) = runs.streams((0,), "draws")
     draws = known[torch.randint(1024, (4000, 4), generator=stream)]
-    seen = particles.distance(draws, known)
-    assert abs(seen.mean() - particles.expected(known, 4)) < 4 * seen.std() / 4000**0.5
+    seen = cloud.distance(draws, known)
+    assert abs(seen.mean() - cloud.expected(known, 4)) < 4 * seen.std() / 4000**0.5
     share = torch.arange(1, 1024).double() / 1024
     limit = (2 / np.pi / 10_000) ** 0.5 * (known.diff() * (share * (1 - share)).sqrt()).sum()
-    assert particles.expected(known, 10_000) == pytest.approx(float(limit), rel=1e-3)
+    assert cloud.expected(known, 10_000) == pytest.approx(float(limit), rel=1e-3)
 
 
 def test_stratified_draws_have_one_particle_in_each_share():
-    places = particles.drawn(SEEDS, (8,), "stratified")[0]
+    places = cloud.drawn(SEEDS, (8,), "stratified")[0]
     edges = volumes.initial(torch.arange(9).double() / 8)
     assert all(((places[..., k] >= edges[k]) & (places[..., k] <= edges[k + 1])).all() for k in range(8))
-    assert "independent" in refusal(lambda: particles.drawn(SEEDS, (8,), "sorted"))
+    assert "independent" in refusal(lambda: cloud.drawn(SEEDS, (8,), "sorted"))
 
 
 def test_the_flow_of_the_density_moves_its_own_particles_where_they_go():
-    start, end = particles.quantiles(1024), particles.quantiles(1024).sinh().expand(1, 3, -1)
-    places = particles.drawn((0,), (16,))[0][:, None]
+    start, end = cloud.quantiles(1024), cloud.quantiles(1024).sinh().expand(1, 3, -1)
+    places = cloud.drawn((0,), (16,))[0][:, None]
     assert torch.allclose(scatter.moved(places, start, end), places.sinh(), rtol=0, atol=1e-4)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from attnflow import flow, plot
-from attnflow.meanfield import particles, toy, transport, volumes
+from attnflow.meanfield import cloud, toy, transport, volumes
 
 BINS, SIDE = 40, 2.4  # of the bars; the heads shown are in [-SIDE, SIDE]
 
@@ -19,17 +19,15 @@ def flow_figure(seed=1, times=(0.0, 2.0, 4.0, 12.0), cells=280, width=256, quant
     """
     solved = transport.solve((seed,), cells=cells, times=times, device="cpu")
     data, nodes = toy.drawn((seed,), torch.device("cpu")), volumes.Nodes()
-    starts = particles.drawn((seed,), (width,))[0], particles.quantiles(1024).expand(1, toy.DEPTH, -1).clone()
+    starts = cloud.drawn((seed,), (width,))[0], cloud.quantiles(1024).expand(1, toy.DEPTH, -1).clone()
     options = {"step": 0.25, "times": times, "method": flow.RungeKutta(), "observe": dict}
     drawn, known = (
-        flow.integrate(particles.field(*data, transport.DECAY, nodes), {"theta": start}, **options).values["theta"][
-            :, 0
-        ]
+        flow.integrate(cloud.field(*data, transport.DECAY, nodes), {"theta": start}, **options).values["theta"][:, 0]
         for start in starts
     )
     centres = (solved["faces"][1:] + solved["faces"][:-1]) / 2
     bins = np.linspace(-SIDE, SIDE, BINS + 1)
-    every = known[:, :, (particles.shares(quantiles) * known.shape[2]).long()]
+    every = known[:, :, (cloud.shares(quantiles) * known.shape[2]).long()]
     figure, panels = plot.figure(len(times), toy.DEPTH, width=7.6, height=1.35, sharex=True, sharey=True)
     for layer, row in enumerate(panels):
         for column, (axes, time) in enumerate(zip(row, times, strict=True)):

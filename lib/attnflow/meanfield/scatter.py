@@ -3,7 +3,7 @@ r"""Chapter 5, scatter: heads drawn from the density, how far from it they are, 
 import torch
 
 from attnflow import Above, Control, Experiment, Near, Trial, checks, flow, kinds, runs
-from attnflow.meanfield import particles, toy, volumes
+from attnflow.meanfield import cloud, toy, volumes
 from attnflow.meanfield.setting import claim
 from attnflow.meanfield.transport import DECAY
 
@@ -23,7 +23,7 @@ def scattered(
 ) -> dict:
     r"""Random particles against the density, which 1024 particles at its quantiles stand for.
 
-    seeds, device: of the runs; widths: (W,) particles a layer; copies: replicas a seed; draw: of ``particles.drawn``; coupled:
+    seeds, device: of the runs; widths: (W,) particles a layer; copies: replicas a seed; draw: of ``cloud.drawn``; coupled:
     whether particles feel each other, or the density alone; samples: n; time: of the end. Returns the mean Wasserstein-1
     distance over copies and layers at the start and at the end, ``first`` and ``last``, those of the same draws in the field of
     the density, ``alone``, and those that are ``expected_first`` and ``expected_last`` of independent draws, (W, S) each;
@@ -33,25 +33,25 @@ def scattered(
     together = min(TOGETHER, copies)
     runs.check("copies", copies, f"a multiple of {together}", copies % together == 0)
     alone = [tuple(each[run : run + 1] for each in data) for run in range(len(seeds))]
-    fields = [particles.field(*one, DECAY, volumes.Nodes()) for one in alone for _ in range(0, copies, together)]
+    fields = [cloud.field(*one, DECAY, volumes.Nodes()) for one in alone for _ in range(0, copies, together)]
 
     def ends(field, places):
         options = {"step": STEP, "times": [time], "method": flow.RungeKutta()}
         return flow.integrate(field, {"theta": places}, **options).state["theta"]
 
-    start = particles.quantiles(particles.MANY).to(device)
+    start = cloud.quantiles(cloud.MANY).to(device)
     whole = start.expand(len(seeds), toy.DEPTH, -1).clone()
-    end = ends(particles.field(*data, DECAY, volumes.Nodes()), whole)
+    end = ends(cloud.field(*data, DECAY, volumes.Nodes()), whole)
     rows = []
-    for width, places in zip(widths, particles.drawn(runs.replicas(seeds, copies), widths, draw), strict=True):
+    for width, places in zip(widths, cloud.drawn(runs.replicas(seeds, copies), widths, draw), strict=True):
         places = places.to(device)
         begun = places.unflatten(0, (len(seeds), copies))
         free = moved(begun, start, end)
         last = ends(flow.in_blocks(fields, together), places).view_as(begun) if coupled else free
         seen = {"first": (begun, whole), "last": (last, end), "alone": (free, end)}
-        row = {name: particles.distance(one, law[:, None]).mean(dim=(1, 2)) for name, (one, law) in seen.items()}
+        row = {name: cloud.distance(one, law[:, None]).mean(dim=(1, 2)) for name, (one, law) in seen.items()}
         expected = {"expected_first": whole, "expected_last": end}
-        rows.append(row | {name: particles.expected(law, width).mean(dim=1) for name, law in expected.items()})
+        rows.append(row | {name: cloud.expected(law, width).mean(dim=1) for name, law in expected.items()})
     return checks.stacked(rows) | {"widths": widths}
 
 

@@ -6,7 +6,7 @@ import sympy as sp
 import torch
 
 from attnflow import Below, Control, Experiment, Near, Trial, curves, flow, kinds, runs
-from attnflow.meanfield import particles, toy, volumes
+from attnflow.meanfield import cloud, toy, volumes
 from attnflow.meanfield.setting import claim
 
 TIME, DECAY, GAUSS = 4.0, 0.05, 200
@@ -61,9 +61,9 @@ def compared(
     mean square of the heads, (W, S) each; ``carried``, that of the particles, (S,); and ``cells``.
     """
     tokens, targets = toy.drawn(seeds, device)
-    places, masses = (each.to(device) for each in particles.gauss(count))
+    places, masses = (each.to(device) for each in cloud.gauss(count))
     start = {"theta": places.expand(len(seeds), toy.DEPTH, -1).clone()}
-    field = particles.field(tokens, targets, DECAY, volumes.Nodes(), masses)
+    field = cloud.field(tokens, targets, DECAY, volumes.Nodes(), masses)
     ends = flow.integrate(field, start, step=0.1, times=[time], method=flow.RungeKutta()).state["theta"]
     known = toy.outputs(masses.expand_as(ends), ends, tokens)
     grids = [marched(seeds, device, one, time=time, **settings) for one in cells]
