@@ -39,7 +39,8 @@ def exact_step(
     r"""Residual of $\Delta_+ = (1 - \eta\lambda)^2\Delta + \eta^2\Delta(g)$, the largest over some steps of descent.
 
     $g = Jm\,\partial\mathcal L$ is the slope without decay. decay: $\lambda$; step: $\eta$, taken ``steps`` times by the
-    ``method``, descent where none is given; seeds, device, settings: of the problem. Returns name -> (S,), over the largest $|\theta|^2$ of a particle.
+    ``method``, descent where none is given; seeds, device, settings: of the problem. Returns name -> (S,), over the largest
+    $|\theta|^2$ of a particle.
     """
     field, start = problem(seeds, device, decay, **settings)
     risk = problem(seeds, device, 0.0, **settings)[0]

@@ -73,7 +73,7 @@ def balance_sheet(
     device: torch.device,
     decay: float = 0.1,
     steps: tuple = (0.1, 0.05, 0.025, 0.0125),
-    time: float = 0.8,
+    time: float = 0.4,
     scale: float = 0.5,
     method: flow.steppers.Method | None = None,
     **settings,
