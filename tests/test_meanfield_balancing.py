@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from attnflow import flow
 from attnflow.meanfield import balancing, decay, figures_balancing, model, setting, theory, variation
 
-SMALL = {"samples": 3, "length": 3, "m": 3, "depth": 2}
+SMALL = {"samples": 3, "length": 4, "m": 3, "depth": 2}
 CPU = torch.device("cpu")
 
 

@@ -7,7 +7,7 @@ import torch
 from attnflow import flow, runs
 from attnflow.meanfield import dissipation, model, particles, setting, theory, variation
 
-SMALL = {"samples": 3, "length": 3, "m": 3, "depth": 2}
+SMALL = {"samples": 3, "length": 4, "m": 3, "depth": 2}
 CASES = [{}, {"k": 2, "activation": "relu"}, {"parts": ("neurons",)}, {"parts": ("attention",), "data": "digits"}]
 CPU = torch.device("cpu")
 

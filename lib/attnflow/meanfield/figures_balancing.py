@@ -30,7 +30,7 @@ def decay_figure(records, smooth, kinked):
     )
     right.set(xlabel="time $t$", title=r"$\delta(t)e^{2\lambda t} - \delta(0)$, single neurons")
     left.legend(loc="lower left")
-    right.legend(loc="upper left")
+    right.legend(loc="lower left")
     return figure
 
 

@@ -158,6 +158,6 @@ CLAIMS = (
             "$\\partial_t\\rho = \\partial_\\theta\\rho\\,\\partial_\\theta V$, which conserves no mass",
             {"conserves": False},
         ),
-        provenance="textbook",
+        cite=("lu2020meanfield", "gao2024meanfield"),
     ),
 )
