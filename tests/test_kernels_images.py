@@ -262,10 +262,12 @@ def test_readings_of_the_stored_runs_by_hand(monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "net"), [("rate", "softmax"), ("beside", "convolution")])
-def test_both_nets_are_trained_at_the_best_of_the_stored_rates(name, net):
+def test_both_nets_are_trained_at_a_best_of_the_stored_rates(name, net):
+    """The smallest rate whose mean test loss is within a hundredth of the least, and not the smallest of the grid."""
     arrays, made = sweep.kept("kernels-pathfinder-rates")
-    place = arrays[f"test, {net}"].mean(axis=1).argmin()
-    assert made["axes"]["rate"][place] == images.CHOSEN[name] and 0 < place < len(made["axes"]["rate"]) - 1
+    loss = arrays[f"test, {net}"].mean(axis=1)
+    place = int((loss <= loss.min() + 0.01).argmax())
+    assert made["axes"]["rate"][place] == images.CHOSEN[name] and place > 0
 
 
 def test_figures_show_what_they_are_given(stored):

@@ -792,7 +792,7 @@ seen["pathfinder-fair"]
 
 # %% [markdown]
 # Training has two stages, as reports say of the paper: a Transformer of two blocks, width 64, hidden width 128 and two heads learns with softmax; then it goes on from the same weights with each of three kernels. The paper's curves are those of a *test* set, so both are shown ({numref}`fig-four-stages`), with chance
-# and a small convolution beside them, so that "nothing is learned" would be seen. Both nets have the best of six learning rates, chosen by the test loss on two other seeds; batches, contrast and widths were not searched, and the rate of the Transformer was chosen with softmax.
+# and a small convolution beside them, so that "nothing is learned" would be seen. Both nets have the smallest of six learning rates whose test loss on two other seeds is within 0.01 of the best; batches, contrast and widths were not searched, and the rate of the Transformer was chosen with softmax.
 #
 # At 16 pixels a first try, with paths of eight cells, was learned by neither net. The paths here have five cells, which the convolution learns, so that failing means something.
 
