@@ -155,3 +155,162 @@ print("difference to the library after 200 steps:", claims.Below(1e-12).show([ga
 #
 # In plain words: wide and deep nets of this kind all do the same, and with little decay they fit. A number to try by hand: $J = m = 1$, one token, no neurons, $x = y = 1$ and the head a product $W_VW_O = u$ that is added to an answer of 0. The objective $\frac12(u - 1)^2 + \lambda|u|$, with balanced factors, is least at $u = 1 - \lambda$: the risk is
 # $\lambda^2/2$, and much less than $C\lambda$.
+
+# %% [markdown]
+# ## A block is a step
+#
+# Every statement of the last section but the theorem can be checked to rounding in a finite net. First the depth equation: a net of J blocks whose particles vary smoothly with the depth is Euler's method, of order one.
+
+# %% tags=["remove-input"]
+seen["depth-order"]
+
+# %% [markdown]
+# How does the loss of one sequence feel a token in the middle of the net? Make the depth equation a constraint, with $P$ as its multiplier. The action $\int\langle P, \int g\,d\rho - X'\rangle\,d\ell$ is stationary in P where X obeys the depth equation, and stationary in X where P obeys the adjoint one. For one number X:
+
+# %%
+ell = sp.Symbol("ell")
+X, P = sp.Function("X")(ell), sp.Function("P")(ell)
+g = sp.Function("g")
+action = P * (g(X) - X.diff(ell))
+backward = action.diff(X) - action.diff(X.diff(ell)).diff(ell)
+sp.Eq(P.diff(ell), sp.solve(backward.doit(), P.diff(ell))[0])
+
+# %% [markdown]
+# In many dimensions it is $P' = -\int\nabla_Xg^\top P\,d\rho$, with $P(1) = f - y$ in the entry of the answer, for each sequence and without a factor $1/n$: that one stands in V.
+
+# %% tags=["remove-input"]
+seen["proof-adjoint"]
+
+# %% [markdown]
+# The first variation {eq}`eq-five-variation` is what a grain of mass costs, also where no particle is, and its slope is what a particle feels: $Jm\,\partial\mathcal Q/\partial\theta = \nabla_\theta V$. In a net of finite depth both are exact, if P is taken where a branch ends and X where it begins.
+
+# %% tags=["remove-input"]
+seen["variation-symbols"]
+
+# %% tags=["remove-input"]
+seen["variation-mass"]
+
+# %% tags=["remove-input"]
+seen["variation-particle"]
+
+# %% [markdown]
+# :::{prf:theorem} Flow of the distribution, and what it takes
+# :label: thm-five-flow
+#
+# Particles with $\dot\theta = -\nabla V$ carry their mass along $\partial_t\rho = \nabla\cdot(\rho\nabla V)$: for every smooth function u of a particle, $\frac{d}{dt}\int u\,d\rho = -\int\langle\nabla u, \nabla V\rangle\,d\rho$. The objective falls by
+#
+# $$\dot{\mathcal Q} = -\frac1{Jm}\sum_\theta|\nabla V|^2 .$$ (eq-five-dissipation)
+# :::
+#
+# :::{prf:proof}
+# The first line is the chain rule for every particle, and the continuity equation is this line for all u. For the second, $\dot{\mathcal Q} = \sum_\theta\langle\partial\mathcal Q/\partial\theta, \dot\theta\rangle$ with $\partial\mathcal Q/\partial\theta = \nabla V/(Jm)$.
+# :::
+
+# %% tags=["remove-input"]
+seen["proof-transport"]
+
+# %% tags=["remove-input"]
+seen["weak-form"]
+
+# %% tags=["remove-input"]
+seen["dissipation"]
+
+# %% tags=["remove-input"]
+seen["dissipation-order"]
+
+# %% [markdown]
+# Forget the factor $Jm$ of the learning rate and the flow is slower, without decay by just this factor. With decay no single number says it, since the pull $\lambda\theta$ is not divided.
+
+# %% tags=["remove-input"]
+seen["dissipation-plain"]
+
+# %% [markdown]
+# ## What weight decay forgets
+#
+# Chapter 1 has balances that the flow keeps. Weight decay makes the flow forget them, all at one rate.
+#
+# :::{prf:theorem} Balances under weight decay
+# :label: thm-five-balance
+#
+# For every head, whatever the loss and the other particles, $\Delta = W_Q^\top W_Q - W_K^\top W_K$ and $\Delta = W_V^\top W_V - W_OW_O^\top$ obey $\dot\Delta = -2\lambda\Delta$. For a neuron, $\delta = |w_1|^2 + b^2 - |w_2|^2$ obeys
+#
+# $$\dot\delta = -2\lambda\,\delta - \frac2n\sum\langle P, w_2\rangle\,(z\phi'(z) - \phi(z)),$$ (eq-five-neuron)
+#
+# summed over samples and tokens, where z is the input of the neuron and P the row of the adjoint at that token. The second term is absent for all data exactly where $\phi(z) = c_\pm z$ on the two sides of zero. A step of descent makes
+#
+# $$\Delta_+ = (1 - \eta\lambda)^2\Delta + \eta^2\,(g_A^\top g_A - g_B^\top g_B),$$ (eq-five-step)
+#
+# with the factors A and B that meet in a product $AB^\top$ and their slopes $g = Jm\,\partial\mathcal L$.
+# :::
+#
+# :::{prf:proof}
+# Without decay $\Delta$ does not move, since the slopes by $W_Q$ and $W_K$ meet in one matrix (chapter 1); decay multiplies a quadratic form by $e^{-2\lambda t}$, and rates add. In a step of descent $A_+ = (1 - \eta\lambda)A - \eta g_A$: the squares give {eq}`eq-five-step`, and the mixed terms are $-\eta(1 - \eta\lambda)$ times the
+# rate of $\Delta$ without decay, which is zero. For a neuron the same sum over its entries leaves $\langle P, w_2\rangle(z\phi' - \phi)$ at each token.
+# :::
+#
+# *Provenance.* That $A^\top A - B^\top B$ decays exponentially under weight decay is due to {cite:t}`kobayashi2024weight`, and that conservation laws decay in this way in general to {cite:t}`marcotte2025transformative`; we know both from *secondary* sources. The term of other activations, the recursion and all numbers are derived here.
+#
+# The core of it, for one head of one number each and any loss of their product:
+
+# %%
+a, b, lam, eta = sp.symbols("a b lambda eta")
+loss = sp.Function("L")(a * b)
+rate_a, rate_b = (-loss.diff(x) - lam * x for x in (a, b))
+balance_rate = (2 * a * rate_a - 2 * b * rate_b).doit()
+sp.factor(sp.simplify(balance_rate))
+
+# %% [markdown]
+# A number to try by hand: with $\lambda = 0.2$ at time 3, $e^{-1.2} = 0.30$ of every balance is left. {numref}`fig-five-decay` shows it, and how far neurons with another activation go.
+
+# %% tags=["remove-input"]
+seen["proof-decay"]
+
+# %% tags=["remove-input"]
+seen["proof-neuron"]
+
+# %% tags=["remove-input"]
+seen["proof-homogeneous"]
+
+# %% tags=["remove-input"]
+seen["proof-step"]
+
+# %% tags=["hide-input"]
+# | name: fig-five-decay
+# | caption: >-
+# |   Left: the size of the query-key balance of all heads over that at the start, pale, under $e^{-2\lambda t}$, dashed. Right: the balance of eight single neurons, multiplied by $e^{2\lambda t}$ and less its start: ReLU (blue) stays at zero, tanh (orange) departs, and the dashed integral of
+# |   {eq}`eq-five-neuron` says how far.
+# | alt: >-
+# |   Left: three straight lines on a logarithmic axis, each under its dashed line. Right: flat blue lines at zero and orange curves that fan out, each under a dashed curve.
+figures_balancing.decay_figure(
+    {lam: decay.path_run.but(decay=lam)(SEEDS) for lam in (0.05, 0.2, 0.8)},
+    decay.carried_run(SEEDS),
+    decay.carried_run.but(activation="relu")(SEEDS),
+)
+plt.show()
+
+# %% tags=["remove-input"]
+seen["decay"]
+
+# %% tags=["remove-input"]
+seen["decay-neuron"]
+
+# %% tags=["remove-input"]
+seen["imbalance"]
+
+# %% [markdown]
+# In steps of descent the law is {eq}`eq-five-step`, to rounding, and the rate is that of the flow up to a first order of the step. Without decay all balances are kept; and there are no others, but for entries that no output sees.
+
+# %% tags=["remove-input"]
+seen["one-step"]
+
+# %% tags=["remove-input"]
+seen["decay-step"]
+
+# %% tags=["remove-input"]
+seen["law"]
+
+# %% tags=["remove-input"]
+seen["count"]
+
+# %% [markdown]
+# `attnflow.meanfield.balance_decay(lam)` measures the rate for a decay of your own.

@@ -2,7 +2,7 @@
 
 import torch
 
-from attnflow import Below, Control, data, flow, kinds, runs, sweep, vit
+from attnflow import Below, Between, Control, data, flow, kinds, runs, sweep, vit
 from attnflow.meanfield.setting import claim
 
 SHAPES = (
@@ -13,7 +13,6 @@ SHAPES = (
     (4, 2),
     (4, 8),
 )  # (heads, depth): over heads at depth 4, over depth at 4 heads
-WIDE, DEEP = SHAPES[:4], (SHAPES[4], SHAPES[1], SHAPES[5])
 
 
 def curves(
@@ -55,3 +54,57 @@ def curves(
         observe=look,
     )
     return {"loss": record.loss[:, 0]} | {name: values[:, 0] for name, values in record.values.items()}
+
+
+def ratio(pair: tuple = (SHAPES[5], SHAPES[4]), look: int = 4) -> float:
+    """The stored training loss of one shape over that of another, the geometric mean over seeds.
+
+    pair: two of ``SHAPES``; look: which record, the last is -1.
+    """
+    arrays, _ = sweep.kept("meanfield-vision")
+    first, second = (arrays["loss"][:, SHAPES.index(shape), look] for shape in pair)
+    return float((first / second).prod() ** (1 / len(first)))
+
+
+PAPER = "secondary: a description of the paper's figures; the experiment is a stand-in of ours"
+CLAIMS = (
+    claim(
+        "vision-depth",
+        "A deeper vision Transformer is ahead early",
+        "Digits, four heads, Adam: the training loss after 40 steps with eight blocks over that with two, geometric mean of three "
+        "seeds, stored runs.",
+        kinds.derived(ratio, Below(0.9)),
+        Control("at the end of training", {"look": -1}),
+        provenance=PAPER,
+        state="reproduced with changed constants",
+    ),
+    claim(
+        "vision-heads",
+        "More heads of a shared width change little",
+        "Digits, four blocks: the training loss after 200 steps with sixteen heads over that with two, which share a stream of "
+        "width 32, geometric mean of three seeds.",
+        kinds.derived(ratio, Between(0.85, 1.15), pair=(SHAPES[3], SHAPES[0]), look=-1),
+        Control("eight blocks and two, with four heads", {"pair": (SHAPES[5], SHAPES[4])}),
+        provenance=PAPER,
+        state="reproduced with changed constants",
+    ),
+    claim(
+        "cifar",
+        "Heads and depth on CIFAR-10",
+        "The paper's training curves are those of a vision Transformer with 4 to 40 heads and of several depths on CIFAR-10, a data "
+        "set that is not part of this book.",
+        provenance=PAPER.split(";")[0],
+        state="not testable here",
+    ),
+)
+
+SWEEPS = (
+    sweep.Sweep(
+        "meanfield-vision",
+        "training curves of a vision Transformer on digits, over heads and depth",
+        curves,
+        {"seed": (100, 101, 102), "shape": SHAPES},
+        single=True,
+        probe={"seed": (100,), "shape": (SHAPES[4],)},
+    ),
+)
