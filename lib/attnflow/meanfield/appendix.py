@@ -71,8 +71,8 @@ CLAIMS = (
     claim(
         "vision-depth",
         "A deeper vision Transformer is ahead early",
-        "Digits, four heads, Adam: the training loss after 40 steps with eight blocks over that with two, geometric mean of three "
-        "seeds, stored runs.",
+        "Digits, four heads, Adam: the training loss after 40 steps with eight blocks over that with two, geometric mean of "
+        "three seeds, stored runs.",
         kinds.derived(ratio, Below(0.9)),
         Control("at the end of training", {"look": -1}),
         provenance=PAPER,
@@ -91,8 +91,8 @@ CLAIMS = (
     claim(
         "cifar",
         "Heads and depth on CIFAR-10",
-        "The paper's training curves are those of a vision Transformer with 4 to 40 heads and of several depths on CIFAR-10, a data "
-        "set that is not part of this book.",
+        "The paper's training curves are those of a vision Transformer with 4 to 40 heads and of several depths on CIFAR-10, a "
+        "data set that is not part of this book.",
         provenance=PAPER.split(";")[0],
         state="not testable here",
     ),
