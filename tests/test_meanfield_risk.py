@@ -94,7 +94,8 @@ def test_powers_and_bounds_of_stored_runs_by_hand(monkeypatch):
     arrays = {"risk": table, "objective": table, "norms": norms, "decay": np.broadcast_to(decay, (2, 2, 3))}
     monkeypatch.setattr(risk.sweep, "kept", lambda name: ({"meanfield-risk": arrays}[name], {}))
     assert risk.powers("risk") == pytest.approx(2) and risk.powers("risk", clash=True) == pytest.approx(0)
-    assert risk.bound() == pytest.approx(3 * 0.4) and risk.bound(clash=True) == pytest.approx(0.2 / 0.1)
+    assert risk.bound() == pytest.approx(3 * 0.1) and risk.bound(clash=True) == pytest.approx(0.2 / 0.1)
+    assert risk.bound(last=False) == pytest.approx(3 * 0.4)
 
 
 @pytest.fixture

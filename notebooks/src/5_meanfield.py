@@ -232,20 +232,20 @@ seen["dissipation-plain"]
 # :::{prf:theorem} Balances under weight decay
 # :label: thm-five-balance
 #
-# For every head, whatever the loss and the other particles, $\Delta = W_Q^\top W_Q - W_K^\top W_K$ and $\Delta = W_V^\top W_V - W_OW_O^\top$ obey $\dot\Delta = -2\lambda\Delta$. For a neuron, $\delta = |w_1|^2 + b^2 - |w_2|^2$ obeys
+# For every head, whatever the loss and the other particles, $D = W_Q^\top W_Q - W_K^\top W_K$ and $D = W_V^\top W_V - W_OW_O^\top$ obey $\dot D = -2\lambda D$. For a neuron, $\delta = |w_1|^2 + b^2 - |w_2|^2$ obeys
 #
 # $$\dot\delta = -2\lambda\,\delta - \frac2n\sum\langle P, w_2\rangle\,(z\phi'(z) - \phi(z)),$$ (eq-five-neuron)
 #
 # summed over samples and tokens, where z is the input of the neuron and P the row of the adjoint at that token. The second term is absent for all data exactly where $\phi(z) = c_\pm z$ on the two sides of zero. A step of descent makes
 #
-# $$\Delta_+ = (1 - \eta\lambda)^2\Delta + \eta^2\,(g_A^\top g_A - g_B^\top g_B),$$ (eq-five-step)
+# $$D_+ = (1 - \eta\lambda)^2D + \eta^2\,(g_A^\top g_A - g_B^\top g_B),$$ (eq-five-step)
 #
 # with the factors A and B that meet in a product $AB^\top$ and their slopes $g = Jm\,\partial\mathcal L$.
 # :::
 #
 # :::{prf:proof}
-# Without decay $\Delta$ does not move, since the slopes by $W_Q$ and $W_K$ meet in one matrix (chapter 1); decay multiplies a quadratic form by $e^{-2\lambda t}$, and rates add. In a step of descent $A_+ = (1 - \eta\lambda)A - \eta g_A$: the squares give {eq}`eq-five-step`, and the mixed terms are $-\eta(1 - \eta\lambda)$ times the
-# rate of $\Delta$ without decay, which is zero. For a neuron the same sum over its entries leaves $\langle P, w_2\rangle(z\phi' - \phi)$ at each token.
+# Without decay $D$ does not move, since the slopes by $W_Q$ and $W_K$ meet in one matrix (chapter 1); decay multiplies a quadratic form by $e^{-2\lambda t}$, and rates add. In a step of descent $A_+ = (1 - \eta\lambda)A - \eta g_A$: the squares give {eq}`eq-five-step`, and the mixed terms are $-\eta(1 - \eta\lambda)$ times the
+# rate of $D$ without decay, which is zero. For a neuron the same sum over its entries leaves $\langle P, w_2\rangle(z\phi' - \phi)$ at each token.
 # :::
 #
 # *Provenance.* That $A^\top A - B^\top B$ decays exponentially under weight decay is due to {cite:t}`kobayashi2024weight`, and that conservation laws decay in this way in general to {cite:t}`marcotte2025transformative`; we know both from *secondary* sources. The term of other activations, the recursion and all numbers are derived here.

@@ -36,7 +36,7 @@ def exact_step(
     method: flow.steppers.Method | None = None,
     **settings,
 ) -> dict:
-    r"""Residual of $\Delta_+ = (1 - \eta\lambda)^2\Delta + \eta^2\Delta(g)$, the largest over some steps of descent.
+    r"""Residual of $D_+ = (1 - \eta\lambda)^2D + \eta^2D(g)$, the largest over some steps of descent.
 
     $g = Jm\,\partial\mathcal L$ is the slope without decay. decay: $\lambda$; step: $\eta$, taken ``steps`` times by the
     ``method``, descent where none is given; seeds, device, settings: of the problem. Returns name -> (S,), over the largest
@@ -96,7 +96,7 @@ CLAIMS = (
         "proof-decay",
         "Both balances of a head decay at twice the decay",
         r"Under weight decay $\lambda$, $W_Q^\top W_Q - W_K^\top W_K$ and $W_V^\top W_V - W_OW_O^\top$ of a head obey "
-        r"$\dot\Delta = -2\lambda\Delta$, entry by entry, whatever the tokens, the adjoint and the slope by the scores are: for "
+        r"$\dot D = -2\lambda D$, entry by entry, whatever the tokens, the adjoint and the slope by the scores are: for "
         r"any loss and any other particles. At $\lambda = 0$ they are constant.",
         kinds.proof(theory.decay_holds, k=2),
         Control("twice the learning rate for $W_Q$", {"rates": {"W_Q": 2}}),
@@ -126,7 +126,7 @@ CLAIMS = (
         "proof-step",
         "One step of descent, identically in the step",
         r"With $g = Jm\,\partial\mathcal L$, descent $\theta_+ = (1 - \eta\lambda)\theta - \eta g$ makes of both balances of a "
-        r"head $\Delta_+ = (1 - \eta\lambda)^2\Delta + \eta^2\Delta(g)$, where $\Delta(g)$ is the same form of the slopes, "
+        r"head $D_+ = (1 - \eta\lambda)^2D + \eta^2D(g)$, where $D(g)$ is the same form of the slopes, "
         r"$g_Q^\top g_Q - g_K^\top g_K$: the terms $\theta^\top g$ cancel.",
         kinds.proof(theory.recursion_holds, part="attention", inside=False),
         Control("slopes that contain the decay", {"inside": True}),

@@ -21,7 +21,7 @@ STIFFEST = 0.5  # the largest decay times step that is allowed
 def balance_decay(lam: float, *, step: float | None = None, seeds: Sequence[int] = tuple(range(10))) -> dict:
     r"""Measure the rate at which $W_Q^\top W_Q - W_K^\top W_K$ and $W_V^\top W_V - W_OW_O^\top$ decay along the particle flow.
 
-    The rate is $\ln(|\Delta(0)|/|\Delta(T)|)/T$, with $|\Delta|$ over all heads of a net with tanh neurons, J = 2 and m = 16, on
+    The rate is $\ln(|D(0)|/|D(T)|)/T$, with $|D|$ over all heads of a net with tanh neurons, J = 2 and m = 16, on
     data of its own for each seed; $T = \min(\frac12, \frac1{2\lambda})$. Predicted is $2\lambda$, and 0 without decay.
 
     lam: the weight decay $\lambda \ge 0$; step: of the method of Runge and Kutta, where none is given found by halving until

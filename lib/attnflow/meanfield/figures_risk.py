@@ -69,7 +69,7 @@ def phases_figure(tables, edge=1.0):
     return figure
 
 
-def leaving_figure(seed=100, overs=(0.5, 0.8, 1.2, 1.5), part="attention", last=40.0, step=0.1):
+def leaving_figure(seed=100, overs=(0.5, 0.8, 1.2, 1.5), part="attention", last=160.0, step=0.1):
     r"""The size of particles along the leading direction over time, for decays below and above the threshold of a ``part``.
 
     seed: of data and particles; overs: the decays over that threshold; last: time; step: of descent.

@@ -62,7 +62,7 @@ def _moved(state, inputs, targets, net, decay):
     return settle(state, inputs, targets, net, decay, time=2.0, rounds=1)
 
 
-def forgetting(seeds: tuple, device: torch.device, over: float = 0.3, copies: int = 8, **settings) -> dict:
+def forgetting(seeds: tuple, device: torch.device, over: float = 0.3, copies: int = 4, **settings) -> dict:
     r"""Where several starts on the same data come to rest, at the decay ``over`` $\lambda_c$.
 
     seeds, device, settings: of :func:`restarts`; copies: starts a seed. Returns ``share``, of starts whose objective is within
@@ -109,14 +109,15 @@ def powers(name: str, clash: bool = False, place: int = -1) -> float:
     return float((values.diff(dim=1)[:, place] / math.log(0.5)).median())
 
 
-def bound(clash: bool = False) -> float:
+def bound(clash: bool = False, last: bool = True) -> float:
     r"""The largest stored risk over $\lambda N/2$, with the mean square N of the particles at the smallest decay, which fit.
 
-    clash: whether of the data sets that contradict themselves, where none fit.
+    clash: whether of the data sets that contradict themselves, where none fit; last: at the smallest decay, or at all.
     """
     arrays, _ = sweep.kept("meanfield-risk")
     risk, decay, norms = (arrays[name][:, int(clash)] for name in ("risk", "decay", "norms"))
-    return float((risk / (decay * norms[:, -1:] / 2)).max())
+    over = risk / (decay * norms[:, -1:] / 2)
+    return float((over[:, -1:] if runs.choice("last", last, (False, True)) else over).max())
 
 
 envelope_run = Experiment(envelope, {"m": 4})
@@ -151,20 +152,28 @@ CLAIMS = (
     claim(
         "risk-bound",
         r"A bound $C\lambda$ of the risk holds, and is loose",
-        r"A minimum is no higher than particles that fit, so $\mathcal L \le \mathcal Q^* \le \lambda N/2$: the largest risk "
-        r"over that bound, over all decays and data sets of the stored runs. The theorem, as we recall it, has such a bound.",
-        kinds.derived(bound, Below(0.3)),
+        r"The global minimum is no higher than particles that fit, so $\mathcal L \le \mathcal Q^* \le \lambda N/2$: the largest "
+        "risk over that bound at the smallest decay of the stored runs. The theorem, as we recall it, has such a bound.",
+        kinds.derived(bound, Below(0.05)),
         Control("two sequences that are alike and have different answers", {"clash": True}),
         provenance="recalled, derived here",
     ),
     claim(
+        "bound-broken",
+        "A rest that breaks the bound is not the global minimum",
+        "At larger decay some of the stored minima lie above that bound, so others are lower: the largest risk over the bound, all "
+        r"decays and data sets. Nets here have $Jm = 32$ heads, and none of them is wide enough for the theorem.",
+        kinds.derived(bound, Above(1.0), last=False),
+        Control("the smallest decay alone", {"last": True}),
+    ),
+    claim(
         "starts-matter",
         "With few heads and a weak decay the start decides the end",
-        r"Eight starts on the same data with $m = 8$ at $\lambda = 0.3\,\lambda_c$, each followed until it rests: the highest of "
-        "their objectives over the lowest, less 1, in at least four of ten data sets. Convergence to the global minimum is not "
+        r"Four starts on the same data with $m = 8$ at $\lambda = 0.3\,\lambda_c$, each followed until it rests: the highest of "
+        "their objectives over the lowest, less 1, in at least three of ten data sets. Convergence to the global minimum is not "
         "what these nets do.",
-        Trial(forgetting_run, lambda record: record["spread"], Above(0.01), quota=(4, 10)),
-        Control("twice the threshold, where all end at zero", {"over": 2.0}),
+        Trial(forgetting_run, lambda record: record["spread"], Above(0.01), quota=(3, 10)),
+        Control("ten times the threshold, where all end at zero", {"over": 10.0}),
     ),
 )
 

@@ -158,7 +158,7 @@ def weights_of(part: str, **shape: int) -> tuple[dict, dict, dict]:
 
 
 def decay_holds(rates: dict | None = None, **shape: int) -> bool:
-    r"""Whether sympy proves $\dot\Delta = -2\lambda\Delta$ for both balances of a head.
+    r"""Whether sympy proves $\dot D = -2\lambda D$ for both balances of a head.
 
     The tokens, the adjoint, the attention and the slope by the scores are free symbols.
 
@@ -215,9 +215,9 @@ def balanced(activation: Callable[[sp.Expr], sp.Expr], degree: int = 1) -> bool:
 
 
 def recursion_holds(part: str = "attention", inside: bool = False, **shape: int) -> bool:
-    r"""Whether one step of descent makes $\Delta_+ = (1 - \eta\lambda)^2\Delta + \eta^2\Delta(g)$, identically in $\eta$.
+    r"""Whether one step of descent makes $D_+ = (1 - \eta\lambda)^2D + \eta^2D(g)$, identically in $\eta$.
 
-    g is the slope of the first variation without decay, and $\Delta(g)$ the same quadratic form of it. part: heads, or neurons
+    g is the slope of the first variation without decay, and $D(g)$ the same quadratic form of it. part: heads, or neurons
     with $\phi(z) = cz$ on the side of zero where z is; inside: whether the decay is counted into g, which is wrong; shape: of
     :func:`weights_of`.
     """
