@@ -835,7 +835,7 @@ seen["pathfinder-order-short"]
 # A change of kernel costs what was learned: the Gaussian begins its stage close to chance. It ends ahead of softmax, on both kinds of pictures that the Transformer learns, and the normalised Gaussian does not: what helps is that rows need not sum to one. Whether a rescaled softmax would do the same, as it does on digits, is not tested here.
 # This is the order that the paper reports; settings were chosen with softmax, which makes it no easier for the Gaussian.
 #
-# These runs are chaotic. Two ways to add up the same sums agree to $10^{-7}$ in the test loss for more than half of the first stage, and are $10^{-2}$ apart at its end: one seed is one draw, and only means over seeds count. The stored sensitivity was measured over 250 steps and does not see this; on another machine
+# These runs are chaotic. Two ways to add up the same sums agree in the test loss to seven digits for more than half of the first stage, and not to two at its end: one seed is one draw, and only means over seeds count. The stored sensitivity was measured over 250 steps and does not see this; on another machine
 # single numbers of the table will differ.
 
 # %% tags=["remove-input"]
