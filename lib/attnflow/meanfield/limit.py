@@ -12,7 +12,7 @@ from attnflow.meanfield import model, power, setting
 from attnflow.meanfield.setting import claim
 
 CROWD = 8192  # particles that share a stack, so that it fits a cache
-NODES = 14  # of Gauss-Hermite quadrature in each direction: ten digits for softmax at scale 1/2
+NODES = 14  # of Gauss-Hermite quadrature in each direction: four digits at scale 1/2, where a claim asks for two
 SMALL = {"samples": 4, "length": 3, "scale": 0.5}  # data and particles of all runs of this section
 
 
@@ -189,8 +189,8 @@ CLAIMS = (
     claim(
         "spread-shape",
         "Depth averages as width does",
-        r"Independent layers, descent to $t = \frac12$: from $J = 2$, $m = 4$ to $J = 8$, $m = 16$ the spread of outputs over draws of "
-        r"the particles falls with the exponent $-\frac12$ in $Jm$. A law $m^{-1/2}$, uniform in J, would give $-\frac14$. "
+        r"Independent layers, descent to $t = \frac12$: from $J = 2$, $m = 4$ to $J = 8$, $m = 16$ the spread of outputs over "
+        r"draws of the particles falls with the exponent $-\frac12$ in $Jm$. The law $m^{-1/2}$ would give $-\frac14$. "
         + ERROR,
         Trial(shape_run, exponent("output"), Near(abs=HALF), predict=-0.5),
         Control("layers that share their draws", {"tied": True}),
@@ -199,8 +199,8 @@ CLAIMS = (
     claim(
         "spread-tied",
         "Layers that share their draws gain nothing from depth",
-        r"Layers that start alike, $m = 4$, descent to $t = \frac12$: the spread of outputs at $J = 16$ over that at $J = 4$, with "
-        r"the same particles. Only the error $O(1/J)$ of the depth is left.",
+        r"Layers that start alike, $m = 4$, descent to $t = \frac12$: the spread of outputs at $J = 16$ over that at $J = 4$, "
+        r"with the same particles. Only the error $O(1/J)$ of the depth is left.",
         Trial(depth_run, ratio("output"), Near(abs=0.04), predict=1.0),
         Control("independent layers", {"tied": False}),
         cite=SHARPER,
@@ -216,8 +216,8 @@ CLAIMS = (
     claim(
         "spread-objective",
         "The objective spreads as the outputs do",
-        r"The same nets: exponent in m of the spread of $\mathcal Q$, risk and decay together. Fluctuations of outputs enter it to "
-        "first order, where there is a residual.",
+        r"The same nets: exponent in m of the spread of $\mathcal Q$, risk and decay together. Fluctuations of outputs enter it "
+        "to first order, where there is a residual.",
         Trial(width_run, exponent("objective"), Between(-0.6, -0.4)),
         Control("the learning rate and the branch of the tangent scaling", {"scaling": "tangent"}),
     ),

@@ -94,7 +94,8 @@ CLAIMS = (
         "power-error",
         "What the spread of a few draws is worth",
         r"Over 2048 repetitions the logarithm of the spread s of $R = 12$ normal draws has the standard deviation "
-        r"$\frac12\sqrt{\psi'((R - 1)/2)}$, which is $(2(R - 1))^{-1/2}$ up to $O(1/R)$: a spread over 12 draws is known to a fifth.",
+        r"$\frac12\sqrt{\psi'((R - 1)/2)}$, which is $(2(R - 1))^{-1/2}$ up to $O(1/R)$: a spread over 12 draws is "
+        "known to a fifth.",
         Trial(narrow_run, lambda record: record["error"], Near(rel=0.08), predict=lambda _: log_error(12)),
         Control("draws with heavier tails", {"draws": "laplace"}),
         provenance="textbook",
@@ -124,8 +125,8 @@ CLAIMS = (
     claim(
         "power-design",
         "The design of this chapter passes it",
-        r"Nets of 8 and 128 particles with 1024 and 384 replicas, exponent $-\frac12 \pm 0.05$: share of 512 repetitions in which "
-        r"the law is confirmed, beside $2\Phi(0.05/\sigma) - 1$. An exponent of $-0.4$ would be found out.",
+        r"Nets of 8 and 128 particles with 1024 and 384 replicas, exponent $-\frac12 \pm 0.05$: share of 512 repetitions in "
+        r"which the law is confirmed, beside $2\Phi(0.05/\sigma) - 1$. An exponent of $-0.4$ would be found out.",
         Trial(design_run, lambda record: record["slope"], Near(abs=0.015), predict=lambda _: passing(**DESIGN)),
         Control("spreads that fall with the power 0.4", {"power": -0.4}),
     ),
