@@ -69,7 +69,7 @@ def test_quadrature_has_converged(monkeypatch):
     net, inputs, _, _ = limit.tiled((4,), CPU, 1, samples=2, length=3)
     first = limit.start_constant(inputs, net, 0.5)
     monkeypatch.setattr(limit, "NODES", 18)
-    assert torch.allclose(first, limit.start_constant(inputs, net, 0.5), rtol=1e-4)
+    assert torch.allclose(first, limit.start_constant(inputs, net, 0.5), rtol=1e-6)
 
 
 def test_parts_add_up_in_the_constant():
