@@ -39,6 +39,7 @@ def spreads(seeds: tuple = (0,), depths: tuple = (1, 4, 16), copies: int = 128, 
             "xlabel": "heads of a block, $m$" if tied else "heads in all, $Jm$",
         }
         axis.set(title="layers that share their draws" if tied else "independent layers", **settings)
+        plot.ticks(axis.xaxis, WIDTHS if tied else sorted({each * m for each in depths for m in WIDTHS}))
         if not place:
             axis.legend()
     return drawn
@@ -88,5 +89,5 @@ def failures(seeds: tuple = (0,), widths: tuple = (8, 32, 128), copies: int = 12
     for axis in axes:
         axis.set(xscale="log", yscale="log", xlabel="heads of a block, $m$")
         plot.ticks(axis.xaxis, widths)
-    axes[1].legend()
+    axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1))
     return drawn

@@ -67,21 +67,21 @@ def ways(start: runs.State, end: runs.State, net: model.Net) -> runs.Stack:
     return (torch.stack(squares).log().mean(dim=(0, 2, 3)) / 2).exp()
 
 
-WIDER = ((2, 16), (2, 64))  # two blocks, so that the tokens of the second are those that the first has moved
+WIDER = ((2, 8), (2, 64))  # two blocks, so that the tokens of the second are those that the first has moved
 moved_run = Experiment(moved, limit.SMALL | {"shapes": WIDER})
 heads_run = Experiment(
     moved,
     limit.SMALL
-    | {"shapes": ((2, 64), (2, 256)), "time": 0.0, "scale": 1.0, "parts": ("attention",), "scaling": "sum over heads"},
+    | {"shapes": ((2, 32), (2, 256)), "time": 0.0, "scale": 1.0, "parts": ("attention",), "scaling": "sum over heads"},
 )
 blocks_run = Experiment(moved, limit.SMALL | {"shapes": ((2, 32), (16, 32)), "time": 0.0, "scaling": "sum over blocks"})
-ONE = {"shapes": ((1, 64), (1, 256))}
+ONE = {"shapes": ((1, 32), (1, 256))}
 
 CLAIMS = (
     claim(
         "scaling-movement",
         "In the mean field a particle moves as far in a wide net",
-        r"The same particles in nets of $m = 16$ and of 64, $J = 2$: their mean distance from the start (geometric) at "
+        r"The same particles in nets of $m = 8$ and of 64, $J = 2$: their mean distance from the start (geometric) at "
         r"$t = \frac12$ in the wide nets over that in the narrow ones.",
         Trial(moved_run, limit.ratio("movement"), Near(rel=0.08), predict=1.0),
         Control("the learning rate without the factor $Jm$", {"scaling": "plain rate"}),
@@ -114,7 +114,7 @@ CLAIMS = (
         "heads-tokens",
         "Without 1/m every block multiplies the tokens",
         r"J blocks of attention that sum over heads multiply tokens by $\sqrt m$ each, as attention is linear in the values: "
-        r"exponent $J/2$ of how far tokens go at the start, in m from 64 to 256, $J = 2$, particles of scale 1.",
+        r"exponent $J/2$ of how far tokens go at the start, in m from 32 to 256, $J = 2$, particles of scale 1.",
         Trial(heads_run, kinds.slope("tokens"), Near(abs=0.09), predict=lambda record: record["depths"][0] / 2),
         Control("the mean field", {"scaling": "mean field"}),
     ),
