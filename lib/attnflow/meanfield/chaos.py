@@ -87,7 +87,7 @@ CLAIMS = (
         cite=limit.SHARPER,
     ),
     claim(
-        "depth-order",
+        "depth-error",
         "Depth is a step size",
         r"Layers that start alike, four heads and neurons: what doubling J from 2, 4, 8, 16 changes in the outputs after descent "
         r"to $t = \frac12$ is of order 1 in $1/J$.",

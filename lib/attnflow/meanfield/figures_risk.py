@@ -6,6 +6,7 @@ from matplotlib.patches import Rectangle
 
 from attnflow import flow, plot
 from attnflow.meanfield import collapse, model, setting
+from attnflow.meanfield.appendix import SHAPES
 from attnflow.meanfield.phases import phases
 
 KINDS = {"global": "blue", "stuck": "orange", "collapsed": "purple"}
@@ -94,4 +95,26 @@ def leaving_figure(seed=100, overs=(0.5, 0.8, 1.2, 1.5), part="attention", last=
         plot.theory(axes, record.times[:, 0], float(size[0]) * factor)
     axes.set(yscale="log", xlabel="time $t$", ylabel="size along the leading direction")
     plot.direct(axes)
+    return figure
+
+
+def vision_figure(arrays, every):
+    """Training loss and test accuracy of the vision Transformer over steps, over heads above and over depth below.
+
+    arrays: of the stored sweep; every: steps between two looks.
+    """
+    figure, panels = plot.figure(2, 2, height=2.3, sharex=True, sharey="col")
+    families = (SHAPES[:4], (SHAPES[4], SHAPES[1], SHAPES[5]))
+    for row, shapes, which in zip(panels, families, (0, 1), strict=True):
+        for axes, name, label in zip(row, ("loss", "test"), ("training loss", "test accuracy"), strict=True):
+            for shape, colour in zip(shapes, ("sky", "blue", "green", "purple"), strict=False):
+                values = arrays[name][:, SHAPES.index(shape)]
+                steps = every * np.arange(values.shape[1])
+                known = f"{shape[which]} " + ("heads", "blocks")[which]
+                axes.fill_between(steps, values.min(0), values.max(0), color=plot.COLOURS[colour], alpha=0.15, lw=0)
+                axes.plot(steps, values.mean(axis=0), color=plot.COLOURS[colour], lw=1.6, label=known)
+            axes.set_ylabel(label)
+        row[1].legend(fontsize=7.5)
+    for axes in panels[-1]:
+        axes.set_xlabel("step")
     return figure
