@@ -9,7 +9,7 @@ from attnflow.meanfield.settle import settle
 
 OVERS = (0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 0.95, 1.1, 1.3, 1.6)  # decays over the threshold of zero
 WIDTHS = (1, 2, 4, 8, 16, 32)
-SCALES = (0.03, 0.1, 0.3, 1.0, 1.7, 3.0)
+SCALES = (0.01, 0.03, 0.1, 0.3, 0.7, 1.4)
 RESTARTS = 8
 DEAD = 1e-3  # the mean square below which particles count as zero
 
@@ -100,6 +100,6 @@ SWEEPS = (
         cell,
         {"over": OVERS, "scale": SCALES},
         {"m": 16},
-        probe={"over": (0.3, 0.95), "scale": (0.1, 1.0)},
+        probe={"over": (0.3, 0.95), "scale": (0.1, 0.7)},
     ),
 )
