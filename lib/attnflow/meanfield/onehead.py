@@ -15,7 +15,8 @@ from attnflow import runs
 SLOT = 1  # the entry of the last token that is the output, 0 before the first block
 GRID, LEAST = 36, 1e-3  # how many P a branch is followed through, and the least of them beside the greatest
 FRESH, POOL = 2, 4  # random starts at every P, and how many local minima are followed
-DRAWS, SIZES, POLISHED = 4096, (0.0, 3.0), 6  # for lambda_inf: directions, their sizes in powers of ten, best ones refined
+DRAWS, SIZES, POLISHED = 4096, (-1.0, 3.0), 6  # of pairs (q, k): how many, sizes in powers of ten, best ones refined
+DIRECTIONS = 12  # random starts of the closed formula
 EXACT = {"gtol": 1e-10, "ftol": 1e-15, "maxiter": 500}
 
 
@@ -53,7 +54,7 @@ def thresholds(tokens: object, targets: object) -> dict:
 
 
 def pooled(tokens: np.ndarray, query: np.ndarray, key: np.ndarray) -> np.ndarray:
-    r"""What the last token sees through softmax, $r_i = \sum_j\mathrm{softmax}_j(\langle q, x_L\rangle\langle k, x_j\rangle)\,x_j$.
+    r"""What the last token sees, $r_i = \sum_jS_{ij}x_j$, $S_{ij}$ the softmax of $\langle q, x_L\rangle\langle k, x_j\rangle$.
 
     tokens: (n, L, d); query, key: q and k, (..., d). Returns (..., n, d).
     """
@@ -83,6 +84,12 @@ def risk(point: np.ndarray, tokens: np.ndarray, targets: np.ndarray, count: int)
     by_query = count * (by_scores * keys).sum(axis=1) @ tokens[:, -1]
     by_key = np.einsum("nl,nld->d", by_scores * asked[:, None], tokens)
     return residual @ residual / len(targets) / 2, np.concatenate([by_value, [slope @ mixed], by_query, by_key])
+
+
+def outputs(point: np.ndarray, tokens: np.ndarray, count: int) -> np.ndarray:
+    """The output of one head of ``count``, (n,). point, tokens: of :func:`risk`."""
+    d = tokens.shape[2]
+    return point[d] * pooled(tokens, count * point[d + 1 : -d], point[-d:]) @ point[:d]
 
 
 def decay_of(point: np.ndarray, tokens: np.ndarray, targets: np.ndarray, count: int) -> float:
@@ -144,11 +151,21 @@ def end(tokens: np.ndarray, targets: np.ndarray, count: int) -> dict:
         return lowest(best["unit"], np.exp(power), tokens, targets, count)
 
     ends = np.log([sizes[max(at - 1, 0)], sizes[min(at + 1, len(sizes) - 1)]])
-    found = optimize.minimize_scalar(lambda power: -point(power)[1], bounds=ends, method="bounded", options={"xatol": 1e-5})
+    found = optimize.minimize_scalar(
+        lambda power: -point(power)[1], bounds=ends, method="bounded", options={"xatol": 1e-5}
+    )
     if -found.fun > best["decay"]:
         lower, decay, unit = point(found.x)
         best = {"size": float(np.exp(found.x)), "decay": decay, "risk": lower, "unit": unit}
     return best
+
+
+def pairs(d: int) -> np.ndarray:
+    """Random pairs q and k in d dimensions, both of one length, $|q||k|$ in the range ``SIZES``: (2, DRAWS, d)."""
+    draw = np.random.default_rng(0)
+    sizes = 10 ** draw.uniform(*SIZES, size=(DRAWS, 1))
+    drawn = draw.normal(size=(2, DRAWS, d))
+    return np.sqrt(sizes) * drawn / np.linalg.norm(drawn, axis=2, keepdims=True)
 
 
 def ceiling(tokens: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
@@ -157,10 +174,7 @@ def ceiling(tokens: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray,
     tokens, targets: of :func:`risk`. The best of many drawn pairs, refined: a lower bound, as of any maximum that is searched
     for. Returns $(\lambda_\infty, q, k)$.
     """
-    d, draw = tokens.shape[2], np.random.default_rng(0)
-    sizes = 10 ** draw.uniform(*SIZES, size=DRAWS)
-    query, key = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in draw.normal(size=(2, DRAWS, d)))
-    query, key = (np.sqrt(sizes)[:, None] * each for each in (query, key))
+    d, (query, key) = tokens.shape[2], pairs(tokens.shape[2])
     seen = np.linalg.norm(targets @ pooled(tokens, query, key), axis=-1)
 
     def below(pair):
@@ -181,3 +195,27 @@ def ceiling(tokens: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray,
         key=lambda each: each.fun,
     )
     return float(-found.fun), found.x[:d], found.x[d:]
+
+
+def closed(tokens: np.ndarray, targets: np.ndarray, count: int) -> float:
+    r"""The end of the branch by the scalar model in the best direction, $\frac{2}{\sqrt{27}}\sqrt N\max S$.
+
+    $S = |\langle yc\rangle|^{3/2}/\langle c^2\rangle^{1/2}$ with the response $c_i = \langle v, C_ik\rangle\langle q, x_L\rangle$
+    of the linearised softmax, $C_i$ the covariance of the tokens of a sample, over unit v, k, q. tokens, targets, count:
+    of :func:`risk`.
+    """
+    d, draw = tokens.shape[2], np.random.default_rng(0)
+    middle = tokens - tokens.mean(axis=1, keepdims=True)
+    spread = middle.swapaxes(1, 2) @ middle / tokens.shape[1]
+
+    def below(three):
+        lengths = np.linalg.norm(three.reshape(3, d), axis=1)
+        value, key, query = three.reshape(3, d) / lengths[:, None]
+        asked, seen = tokens[:, -1] @ query, spread @ key
+        response = seen @ value * asked
+        fit, size = targets @ response / len(targets), response @ response / len(targets)
+        return -(abs(fit) ** 1.5) / np.sqrt(size)  # the sign of v is free
+
+    starts = draw.normal(size=(DIRECTIONS, 3 * d))
+    found = min(optimize.minimize(below, each, method="L-BFGS-B").fun for each in starts)
+    return float(2 / np.sqrt(27) * np.sqrt(count) * -found)

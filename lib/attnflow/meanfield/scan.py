@@ -3,13 +3,17 @@ r"""The measured side of the collapse: all particles of attention alone, up and 
 import torch
 
 from attnflow import flow, runs
-from attnflow.meanfield import model
+from attnflow.meanfield import model, onehead, setting
 from attnflow.runs import Stack, State
 
+SHAPES = ((1, 1), (1, 2), (1, 4), (2, 2))  # depth and heads of the data sets 0 to 9, 10 to 19, ..., and so on in turn
+SETS = 10
+
 STEP, INERTIA, STEPS = 0.2, 0.9, 250  # of heavy-ball descent: a rest of the flow, ten times sooner
-PATIENCE, SETTLED = 24, 1e-9  # how often a run is asked whether its squared slope is below, beside lambda^2 of the decay
-GONE, NUDGE = 1e-3, 1e-2  # the mean square of what counts as zero, and the scale of what zero is nudged by
-FIRST, COARSE, FINE = 0.5, 1.06, 1.01  # the first decay beside lambda_c, and the ratios of two that follow each other
+PATIENCE, SETTLED = 24, 1e-10  # rounds until a run is given up, and its squared slope, over lambda^2, that is rest
+GONE, NUDGE = 1e-3, 2e-3  # the mean square of what counts as zero, and the scale of what zero is nudged by
+FIRST, COARSE, FINE = 0.5, 1.08, 1.01  # the first decay beside lambda_c, and the ratios of two that follow each other
+DRAWN = (("weights", 1.0), ("nudge", NUDGE))  # streams and scales of the starts of both ways
 DOWN = (1.03, 1.01, 0.99, 0.97)  # decays of the way down, beside lambda_c
 
 
@@ -92,3 +96,40 @@ def scanned(
     stands, falls = upwards(field_of, state, critical, net)
     stays, leaves = downwards(field_of, nudges, critical, net)
     return {"stands": stands, "falls": falls, "stays": stays, "leaves": leaves}
+
+
+def shape(seed: int) -> tuple[int, int]:
+    """Depth and heads of the table for the data set of a ``seed``."""
+    return SHAPES[seed // SETS % len(SHAPES)]
+
+
+def table(device: torch.device, first: int, starts: int) -> dict:
+    r"""One task of the sweep: the scans of ``SETS`` data sets, of the seeds from ``first`` on, and what one head predicts.
+
+    device: of the runs; starts: scans up a data set, of which the one that stands longest counts, and down, of which the median
+    does. Returns, over $\lambda_c$, ``stands``, ``falls``, ``stays``, ``leaves`` of :func:`scanned` and ``end``, the predicted
+    one, ``single``, that of one head at depth 1, ``rule``, that of the closed formula, and ``critical``, $\lambda_c$: (SETS,).
+    """
+    seeds = tuple(range(first, first + SETS))
+    depth, m = shape(first)
+    net, inputs, targets, _ = setting.drawn(seeds, device, depth=depth, m=m, parts=("attention",))
+    sets = [onehead.checked(*each) for each in zip(inputs, targets, strict=True)]
+    critical = torch.tensor([onehead.thresholds(*each)["attention"] for each in sets], dtype=runs.DTYPE, device=device)
+    many = runs.replicas(seeds, starts)
+    state, nudges = (runs.to(model.init(runs.streams(many, name), net, scale), device) for name, scale in DRAWN)
+    stack = [each.repeat_interleave(starts, dim=0) for each in (inputs, targets, critical)]
+    seen = {
+        name: value.view(SETS, starts) / critical[:, None]
+        for name, value in scanned(*stack, state, nudges, net).items()
+    }
+    last = seen["stands"].argmax(dim=1, keepdim=True)
+    found = {name: seen[name].gather(1, last)[:, 0] for name in ("stands", "falls")}
+    found |= {name: seen[name].median(dim=1).values for name in ("stays", "leaves")}
+    ways = {
+        "end": lambda each: onehead.end(*each, depth * m)["decay"],
+        "single": lambda each: onehead.end(*each, 1)["decay"],
+        "rule": lambda each: onehead.closed(*each, depth * m),
+    }
+    for name, way in ways.items():
+        found[name] = torch.tensor([way(each) for each in sets], dtype=runs.DTYPE, device=device) / critical
+    return found | {"critical": critical}
