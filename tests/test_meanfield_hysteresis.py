@@ -179,7 +179,8 @@ def test_the_closed_formula_is_exact_where_softmax_is_linear():
 
 
 def test_a_scan_finds_the_ends_of_a_band(monkeypatch):
-    monkeypatch.setattr(scan, "FIRST", 0.95)
+    monkeypatch.setattr(scan, "PATIENCE", 4)
+    monkeypatch.setattr(scan, "FIRST", 1.0)
     monkeypatch.setattr(scan, "DOWN", (1.1, 0.9))
     inputs, targets = (torch.as_tensor(each)[None] for each in drawn(1))
     net = model.Net(depth=1, m=1, parts=("attention",))

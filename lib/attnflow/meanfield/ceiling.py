@@ -180,8 +180,8 @@ CLAIMS = (
     claim(
         "ceiling-bound",
         "At depth 1 a state at rest is no larger than the distance to the ceiling allows",
-        r"$J = 1$, $m = 16$, $\lambda = \lambda_c^{4/5}\lambda_\infty^{1/5}$: with $P = \frac1m\sum|W_V|^2$ every stationary point has "
-        r"$\lambda + \lambda^2P/\langle y^2\rangle\le\lambda_\infty$; the left side over the right.",
+        r"$J = 1$, $m = 16$, $\lambda = \lambda_c^{4/5}\lambda_\infty^{1/5}$: with $P = \frac1m\sum|W_V|^2$ every stationary "
+        r"point has $\lambda + \lambda^2P/\langle y^2\rangle\le\lambda_\infty$; the left side over the right.",
         Trial(bound_run, lambda record: record["used"], Below(1.0)),
         Control("$\\lambda_c$ in the place of $\\lambda_\\infty$", {"bound": "critical"}),
     ),
