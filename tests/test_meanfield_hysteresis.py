@@ -8,7 +8,7 @@ import sympy as sp
 import torch
 
 from attnflow import runs
-from attnflow.meanfield import ceiling, hysteresis, model, onehead, scalar, scan, task
+from attnflow.meanfield import band, ceiling, model, onehead, scalar, scan, task
 
 CPU = torch.device("cpu")
 
@@ -81,11 +81,11 @@ def test_a_fold_is_stationary_and_at_the_greatest_decay(seed, count):
 
 
 def test_hysteresis_of_a_set_with_and_one_without_a_band():
-    band, none = (hysteresis.hysteresis(*drawn(seed), depth=1, heads=2) for seed in (1, 0))
-    assert band["band"] and band["lambda_c"] < band["lambda_end"] < band["lambda_inf"] and band["output"] > 0
+    some, none = (band.hysteresis(*drawn(seed), depth=1, heads=2) for seed in (1, 0))
+    assert some["band"] and some["lambda_c"] < some["lambda_end"] < some["lambda_inf"] and some["output"] > 0
     assert not none["band"] and none["lambda_end"] == none["lambda_c"] < none["lambda_inf"] and none["output"] == 0
-    deeper = hysteresis.hysteresis(*map(torch.as_tensor, drawn(1)), depth=2, heads=1)
-    assert deeper == band
+    deeper = band.hysteresis(*map(torch.as_tensor, drawn(1)), depth=2, heads=1)
+    assert deeper == some
 
 
 @pytest.mark.parametrize("change", ["asked", "shape", "targets", "depth", "heads", "finite", "list", "zero"])
@@ -101,7 +101,7 @@ def test_hysteresis_refuses(change):
     if change in known:
         known[change] = 0
     with pytest.raises(runs.WrongUse):
-        hysteresis.hysteresis(*given.get(change, (tokens, targets)), **known)
+        band.hysteresis(*given.get(change, (tokens, targets)), **known)
 
 
 def test_the_ceiling_is_above_what_is_drawn_at_random_and_is_reached():
@@ -196,11 +196,3 @@ def test_a_scan_finds_the_ends_of_a_band(monkeypatch):
 
 def test_the_table_has_its_shapes_in_turn():
     assert [scan.shape(seed) for seed in (0, 9, 10, 20, 39, 40)] == [(1, 1), (1, 1), (1, 2), (1, 4), (2, 2), (1, 1)]
-
-
-def test_the_constant_answer_and_the_share_of_neurons():
-    share = hysteresis.first((0, 1), CPU, copies=4)["share"]
-    one = hysteresis.first(tuple(runs.replicas((0,), 4)), CPU, copies=1)["share"]
-    assert share.shape == (2,) and float(share[0]) == float(one.mean())
-    with pytest.raises(runs.WrongUse):
-        hysteresis.first((0,), CPU, copies=1, seen="nothing")

@@ -13,11 +13,17 @@ ROOM = Room(
         "dissipation",
         "balancing",
         "decay",
+        "limit",
+        "chaos",
+        "power",
         "transport",
         "scatter",
         "risk",
         "collapse",
+        "ceiling",
+        "band",
         "phases",
+        "scalings",
         "appendix",
     ),
     background=(
@@ -31,7 +37,7 @@ ROOM = Room(
         "ziyin2022exact",
     ),
 )
-PUBLIC = {"balance_decay": "decay", "hysteresis": "hysteresis"}
+PUBLIC = {"balance_decay": "decay", "hysteresis": "band"}
 
 
 def __getattr__(name):

@@ -5,8 +5,8 @@ import torch
 
 from attnflow import plot, runs
 from attnflow.meanfield import model, onehead, scan, setting
+from attnflow.meanfield.band import hysteresis, verdicts
 from attnflow.meanfield.ceiling import ALONE, rest
-from attnflow.meanfield.hysteresis import hysteresis, verdicts
 
 
 def walked(

@@ -161,8 +161,8 @@ CLAIMS = (
     claim(
         "bound-broken",
         "A rest that breaks the bound is not the global minimum",
-        "At larger decay some of the stored minima lie above that bound, so others are lower: the largest risk over the bound, all "
-        r"decays and data sets. Nets here have $Jm = 32$ heads, and none of them is wide enough for the theorem.",
+        "At larger decay some of the stored minima lie above that bound, so others are lower: the largest risk over the bound, "
+        r"all decays and data sets. Nets here have $Jm = 32$ heads, and none of them is wide enough for the theorem.",
         kinds.derived(bound, Above(1.0), last=False),
         Control("the smallest decay alone", {"last": True}),
     ),

@@ -76,23 +76,6 @@ def crowded(seeds, device, share=1.05, steps=1500, **settings):
     return {"left": torch.where(model.norms(state, net) > scan.GONE, left, torch.nan)}
 
 
-def first(seeds, device, copies=128, seen="all", **settings):
-    r"""In what share of data sets the neurons set $\lambda_c$: ``share`` (S,), of some ``copies`` a seed.
-
-    seeds, device, settings: of ``setting.drawn``; seen: what a neuron sees, ``all`` or the
-    ``place`` in the last token, its first entry, alone.
-    """
-    _, inputs, targets, _ = setting.drawn(runs.replicas(seeds, copies), device, m=1, **settings)
-    rows = [onehead.thresholds(*each) for each in zip(inputs, targets, strict=True)]
-    neurons = (
-        inputs.new_tensor([row["neurons"] for row in rows])
-        if runs.choice("seen", seen, ("all", "place")) == "all"
-        else (targets * inputs[:, :, -1, 0]).mean(dim=1).abs()
-    )
-    sets = neurons > inputs.new_tensor([row["attention"] for row in rows])
-    return {"share": sets.to(runs.DTYPE).view(len(seeds), copies).mean(dim=1)}
-
-
 def verdicts(prediction="end"):
     """The stored scan beside a ``prediction`` of it, one of ``TOLD``: name -> one entry a data set.
 
@@ -132,7 +115,6 @@ def close(prediction="end"):
 
 fold_run = Experiment(folded, {"depth": 1, "m": 2})
 crowd_run = Experiment(crowded, {"depth": 1, "m": 16})
-first_run = Experiment(first)
 SHAPES = ", ".join(f"{depth} x {heads}" for depth, heads in scan.SHAPES)
 ZIYIN = ("ziyin2022exact",)
 
@@ -201,15 +183,6 @@ CLAIMS = (
         "Share of the bands whose upper end it gives to 5 %.",
         kinds.derived(close, Above(0.9), prediction="end"),
         Control("the closed formula of the scalar model in the best direction", {"prediction": "rule"}),
-    ),
-    claim(
-        "neurons-first",
-        "With neurons in the blocks, they set $\\lambda_c$ in most data sets",
-        r"$|\langle y(x_L, 1)\rangle| > |\langle y\bar x\rangle|$ in how many of 128 data sets a seed, $n = 8$, $L = 4$: zero is "
-        r"then lost to the neurons, at $\lambda_c = \max$ of both.",
-        Trial(first_run, lambda record: record["share"], Above(0.8)),
-        Control("neurons without bias that see the place alone", {"seen": "place"}),
-        cite=("huan2026meanfield",),
     ),
 )
 
