@@ -45,7 +45,9 @@ from attnflow.meanfield import (
     figures_transport,
     model,
     phases,
+    scatter,
     setting,
+    transport,
 )
 
 # %% tags=["hide-input"]
@@ -55,9 +57,17 @@ claim, seen = ROOM.claim, ROOM.verdicts(SEEDS, DEVICE)
 show = claims.show
 began = time.perf_counter()
 
+# %% tags=["hide-input"]
+# | name: fig-five-band
+# | caption: >-
+# |   Output at rest over the decay, in units of $\lambda_c$, attention alone, one data set, 1, 4 and 16 heads. Blue: the decay goes up from weak; sky: it comes down from strong. Orange: queries and keys held at zero, where nothing jumps. Dashed: the branches of one head; dotted: $\lambda_c$, the end that it
+# |   predicts and the ceiling $\lambda_\infty$; shaded the band between.
+# | alt: >-
+# |   Three panels. The blue curve falls and drops to zero at the end of a shaded band that is wider with more heads; the sky curve stays at zero down to the left end of the band and then jumps up; a dashed loop runs along both. The orange line comes down to zero continuously.
+figures_hysteresis.branches(seed=SEEDS[0])
+plt.show()
+
 # %% [markdown]
-# FIRST-FIGURE
-#
 # **What this chapter is.** Gao, Cao, Li, He, Wang, Liu, Klusowski and Fan {cite}`gao2024meanfield` prove that gradient flow on a wide and deep Transformer with weight decay follows a limit that is a partial differential equation, and that it ends near the global minimum if the decay is small.
 # We had their abstract and the head of their text, not its body: their theorems are *recalled*, with constants that we did not check. What we derive, we derive here; where it is known from elsewhere, we say whose it is.
 #
@@ -314,3 +324,608 @@ seen["count"]
 
 # %% [markdown]
 # `attnflow.meanfield.balance_decay(lam)` measures the rate for a decay of your own.
+
+# %% [markdown]
+# ## How far is a finite net from its limit?
+#
+# Draw the particles twice and train twice: the outputs differ. How fast does this *spread*, the standard deviation over draws on the same data, fall as nets grow? One might expect $m^{-1/2}$, an average over the heads of a block. It is better than that.
+#
+# :::{prf:theorem} Spread at the start
+# :label: thm-five-spread
+#
+# Let heads have width $k = 1$ and all weights be independent $N(0, \sigma^2)$. Then $\mathbb Ef = 0$ at every J and m, and as $Jm \to \infty$
+#
+# $$Jm\,\operatorname{Var}f \to C = \sigma^4\,\mathbb E\Big|\sum_j\operatorname{softmax}_j(\sigma^2|x_L|\,\xi\,\langle\zeta, x_j\rangle)\,x_j\Big|^2 + \sigma^2\,\mathbb E\,\phi\big(\sigma\sqrt{|x_L|^2 + 1}\;\xi\big)^2,$$ (eq-five-spread)
+#
+# with standard normal $\xi$, a number, and $\zeta$, a vector.
+# :::
+#
+# :::{prf:proof}
+# Given the tokens before it, the increment of a sublayer has mean zero, since $W_O$, or $w_2$, has mean zero and is independent of all else in it. So $\mathbb Ef = 0$, increments of different sublayers are uncorrelated, and their variances add up. Each of the J blocks contributes $(Jm)^{-2}m$ times the variance of one head and of one
+# neuron at the tokens where it stands; these have moved by $O((Jm)^{-1/2})$. Keep the leading term. With one block of one kind nothing is left out, and the law is exact for every m.
+# :::
+
+# %% tags=["remove-input"]
+seen["start-constant"]
+
+# %% tags=["remove-input"]
+seen["start-exponent"]
+
+# %% [markdown]
+# *Depth averages as width does.* Layers with draws of their own make $Jm$ independent terms, so nets of very different shape and equal $Jm$ spread alike, after training too ({numref}`fig-five-spreads`): $(Jm)^{-1/2}$ is sharper than $m^{-1/2}$, as {cite:t}`chizat2025hidden` has it for residual nets. Layers that start with the *same* draws
+# repeat one error J times; depth gains nothing, and $m^{-1/2}$ is the truth.
+
+# %% tags=["hide-input"]
+# | name: fig-five-spreads
+# | caption: >-
+# |   Spread of trained outputs over draws of the particles, 128 replicas behind each point, nets of several depths. With independent layers (left) all lie on one line over $Jm$, with layers that share their draws (right) over m. Dashed: the power $-\frac12$.
+# | alt: >-
+# |   Two panels with points on falling lines on logarithmic axes; the curves of different depths lie on each other.
+figures_limit.spreads(tuple(SEEDS[:1]))
+plt.show()
+
+# %% tags=["remove-input"]
+seen["spread-shape"]
+
+# %% tags=["remove-input"]
+seen["spread-tied"]
+
+# %% tags=["remove-input"]
+seen["spread-width"]
+
+# %% tags=["remove-input"]
+seen["spread-objective"]
+
+# %% [markdown]
+# In exchange, layers that share their draws show the other error cleanly: depth is a step size, and doubling J changes the outputs by $O(1/J)$. With independent layers noise covers it.
+
+# %% tags=["remove-input"]
+seen["depth-error"]
+
+# %% [markdown]
+# *Chaos.* A particle notices the size of its net only through such means. Cut a wide net of $m'$ heads a block into narrow ones of m that keep their initial values: the distance of a particle from its twin falls as $(\frac1{Jm} - \frac1{Jm'})^{1/2}$, the error of a part of a sample about the whole. In the limit particles are independent, which is
+# called *propagation of chaos*.
+
+# %% tags=["remove-input"]
+seen["chaos"]
+
+# %% [markdown]
+# ### Sidebar: a test that fails the truth
+#
+# The logarithm of a spread over R normal draws has a standard deviation of about $(2(R - 1))^{-1/2}$: 21 % for twelve draws. "Six nets, twelve replicas, all within 20 % of their mean" sounds fair, and fails a law that is exactly true six times in seven. {numref}`fig-five-tests` is a simulation; the design of this chapter fails the truth about
+# once in a thousand.
+
+# %% tags=["hide-input"]
+# | name: fig-five-tests
+# | caption: >-
+# |   How often a law that is true passes two tests on six spreads, over the number of replicas behind each: an exponent within 0.08 (blue) and all six within 20 % of their mean (orange), simulated. Dashed: the normal approximation, with the standard error of the exponent.
+# | alt: >-
+# |   Two curves that rise to one: the orange one from nearly zero at 6 replicas, the blue one, under its dashed line, from two fifths.
+figures_limit.tests(tuple(SEEDS))
+plt.show()
+
+# %% tags=["remove-input"]
+seen["power-error"]
+
+# %% tags=["remove-input"]
+seen["power-band"]
+
+# %% tags=["remove-input"]
+seen["power-slope"]
+
+# %% tags=["remove-input"]
+seen["power-design"]
+
+# %% [markdown]
+# ## A law on a line, and where it flows
+#
+# The limit speaks of a density. To see one, make a head a single number: tokens are numbers $x_i$, a head $\theta$ moves them by $g_i(\theta, x) = \theta\sum_l\operatorname{softmax}_l(\theta x_ix_l)\,x_l$, and block j of $J = 3$ by $x_i \mathrel{+}= \frac1J\int g_i\,\rho_j(d\theta)$. The answers come from
+# the same net with half of its heads at $-1.15$ and half at $1.15$. We start with one hump, which has to tear in two.
+#
+# A little more mass at $\theta$ in block j costs $V_j(\theta)/J$, heads move down $V_j$, and {eq}`eq-five-pde` is $\partial_t\rho_j = \partial_\theta(\rho_j\,\partial_\theta V_j)$. We solve it twice. *Particles* follow their own velocity and carry mass. *Finite volumes* stay in place: each cell of width h has a mass, and mass
+# crosses a face at the speed $-(V_{c+1} - V_c)/h$, out of the cell that the wind comes from, off a straight piece of density whose slope is the smaller of the two beside it (*minmod*), in the two stages of Heun. This march is no call of `flow.integrate`: a density is not a vector of parameters that goes down its own gradient.
+
+# %% tags=["hide-input"]
+# | name: fig-five-flow
+# | caption: >-
+# |   The density of the heads in three blocks (rows) at four times (columns): finite volumes as a filled curve, 256 random heads as pale bars, particles of equal shares as ticks below. Dashed: where the heads of the teacher are.
+# | alt: >-
+# |   Twelve panels. At time 0 one hump in the middle; by time 12 it has torn into two humps close to the dashed lines, most sharply in the last block. Bars and ticks follow the curve.
+figures_transport.flow_figure(seed=100)
+plt.show()
+
+# %% [markdown]
+# :::{prf:proposition} Positive without clipping
+# :label: prop-five-positive
+#
+# If a face moves by at most half a cell in both stages of a step, and no density is negative, then none is after the step.
+# :::
+#
+# :::{prf:proof}
+# Let $\kappa$ be the step over h, E and W the densities of a cell at its right and its left face, and $s_R$, $s_L$ the speeds there, with positive and negative parts. The cell holds $(E + W)/2$, and one stage makes of it $(\frac12 - \kappa s_R^+)E + (\frac12 + \kappa s_L^-)W$, plus what comes in from both sides. No
+# weight is negative. Nor are E and W, because minmod changes a cell by at most half of the way to a neighbour. Heun averages the old density and two such stages.
+# :::
+
+# %% tags=["remove-input"]
+seen["transport-variation"]
+
+# %% tags=["remove-input"]
+seen["transport-mass"]
+
+# %% tags=["remove-input"]
+seen["transport-convex"]
+
+# %% tags=["remove-input"]
+seen["transport-positive"]
+
+# %% [markdown]
+# How good is a reference? At the middles of 1024 equal shares particles miss by as much as 280 cells do, because the outermost share is wide. Particles at Gauss nodes, with masses of their own, do not, and against them the error falls as $h^2$ ({numref}`fig-five-errors`, left).
+
+# %% tags=["remove-input"]
+seen["transport-order"]
+
+# %% tags=["remove-input"]
+seen["transport-scheme"]
+
+# %% tags=["remove-input"]
+seen["transport-dissipation"]
+
+# %% tags=["remove-input"]
+seen["transport-square"]
+
+# %% [markdown]
+# Real nets have m random heads. Their Wasserstein-1 distance to the law, the mean distance by which mass has to be moved, is at the start $\int\mathbb E|F_m - F|\,d\theta$, with the distribution functions F of the law and $F_m$ of the heads; binomials give it exactly, and it is about
+# $\sqrt{2/\pi m}\int\sqrt{F(1 - F)}\,d\theta$. Training keeps the power $-\frac12$ and takes a few per cent away: we think that heads which feel each other pull back what they do wrong together.
+
+# %% tags=["hide-input"]
+# | name: fig-five-errors
+# | caption: >-
+# |   Left: error of the output over the number of cells, four seeds, with (blue) and without (orange) slopes inside cells. Right: mean distance of m heads to the law after training, random heads (blue) and one draw in each share (orange). Dashed: the powers of the theory.
+# | alt: >-
+# |   Two panels with falling lines on logarithmic axes, each blue line along a dashed one; the orange line falls slower on the left and faster on the right.
+few = range(SEEDS[0], SEEDS[0] + 2)
+figures_transport.errors_figure(
+    transport.refined.but(cells=(35, 70, 140, 280))(few),
+    transport.refined.but(cells=(35, 70, 140, 280), limiter="none")(few),
+    scatter.random(few),
+    scatter.random.but(draw="stratified")(few),
+    claim["transport-order"],
+    claim["transport-rate"],
+)
+plt.show()
+
+# %% tags=["remove-input"]
+seen["transport-scatter"]
+
+# %% tags=["remove-input"]
+seen["transport-rate"]
+
+# %% tags=["remove-input"]
+seen["transport-correction"]
+
+# %% [markdown]
+# ## What the decay costs
+#
+# Follow the flow until next to nothing is left of the gradient, and the objective has a value $\mathcal Q^*$ that depends on $\lambda$ alone, or almost. How does it?
+#
+# :::{prf:proposition} Small decay
+# :label: prop-five-small
+#
+# Let N be the least mean square $\frac1{Jm}\sum|\theta|^2$ of particles that fit the data, attained. Then the global minimum has $\mathcal L \le \mathcal Q^* \le \lambda N/2$. Along a smooth branch of minima
+#
+# $$\frac{d\mathcal Q^*}{d\lambda} = \frac1{2Jm}\sum_\theta|\theta|^2, \qquad \mathcal L = \mathcal Q^* - \lambda\,\frac{d\mathcal Q^*}{d\lambda},$$ (eq-five-envelope)
+#
+# and where the branch is twice differentiable at 0 and fits there, $\mathcal L = O(\lambda^2)$.
+# :::
+#
+# :::{prf:proof}
+# Particles that fit have $\mathcal L = 0$ and the objective $\lambda N/2$, and the minimum is no higher. The particles answer a change of $\lambda$ along directions in which $\mathcal Q$ is stationary, so its derivative is that of the term in which $\lambda$ stands: the *envelope theorem*. The second equation says the same with
+# $\mathcal Q = \mathcal L + \lambda\cdot$ that term. With $\mathcal Q^*(\lambda) = q_1\lambda + q_2\lambda^2 + o(\lambda^2)$ it gives $\mathcal L = -q_2\lambda^2 + o(\lambda^2)$.
+# :::
+#
+# So a bound $C\lambda$ of the risk holds, with a constant that can be computed, and is loose. {numref}`fig-five-powers` goes down to a decay of a thousandth of the threshold that we meet below.
+
+# %% tags=["hide-input"]
+# | name: fig-five-powers
+# | caption: >-
+# |   Risk and objective at rest over the decay, ten data sets, $J = 2$, $m = 16$, each minimum found from the one at twice the decay. Blue: data that can be fitted; dashed: the second and the first power. Orange: two sequences are alike and have different answers.
+# | alt: >-
+# |   Two panels on logarithmic axes. Blue lines rise along a dashed line of slope two on the left and one on the right; orange lines level off.
+arrays, _ = sweep.kept("meanfield-risk")
+figures_risk.powers_figure(arrays)
+plt.show()
+
+# %% tags=["remove-input"]
+seen["risk-square"]
+
+# %% tags=["remove-input"]
+seen["objective-line"]
+
+# %% tags=["remove-input"]
+seen["risk-bound"]
+
+# %% tags=["remove-input"]
+seen["envelope"]
+
+# %% [markdown]
+# Is the rest that a flow reaches the global minimum, as the theorem has it for wide and deep nets and little decay? Not with few heads:
+
+# %% tags=["remove-input"]
+seen["starts-matter"]
+
+# %% [markdown]
+# ## Where nothing is stable
+#
+# A net in which all particles are zero puts out zero. When is that a rest to which the flow comes back? At zero attention is uniform and every token keeps its place, so to second order a head is worth $-\langle W_V, b\rangle\,w$ with the entry w of $W_O$ that writes the answer, and a neuron $-\phi'(0)\langle(w_1, b^a), a\rangle\,w'$ with that entry of $w_2$, where
+#
+# $$b = \frac1n\sum_iy_i\,\bar x_i, \qquad a = \frac1n\sum_iy_i\,(x_{i,L}, 1)$$ (eq-five-pulls)
+#
+# come from the token mean $\bar x$ and the last token: heads at zero see a mean, neurons only the token that asks. With the decay on the diagonal:
+
+# %%
+lam, b, w, v = sp.symbols("lambda b w v")
+worth = lam * (v**2 + w**2) / 2 - b * v * w
+sp.hessian(worth, (v, w)).eigenvals()
+
+# %% [markdown]
+# So zero is stable if and only if $\lambda > \lambda_c = \max(|b|, |\phi'(0)|\,|a|)$, and the leading direction grows, or shrinks, at the rate $\lambda_c - \lambda$. It is an instance of the stability of a point mass, which {cite:t}`huan2026meanfield` treat for one layer and cross-entropy. A number to try by hand: one sequence with $y = 2$ and the tokens
+# $(1, 2, 0)$, $(3, 0, 1)$ has $\bar x = (2, 1, \frac12)$, $|b| = 2\sqrt{5.25} = 4.6$ and $|a| = 2\sqrt{11} = 6.6$.
+
+# %% tags=["remove-input"]
+seen["zero-curvature"]
+
+# %% tags=["hide-input"]
+# | name: fig-five-leaving
+# | caption: >-
+# |   Heads of size $10^{-4}$ along their leading direction over time, for four decays around the threshold $|b|$; attention only. Dashed: the factor $1 + \eta(|b| - \lambda)$ in a step. Below the threshold the line bends when heads have become large.
+# | alt: >-
+# |   Four lines on a logarithmic axis, two rising and two falling, each under a dashed straight line.
+figures_risk.leaving_figure(seed=SEEDS[0])
+plt.show()
+
+# %% tags=["remove-input"]
+seen["heads-leave"]
+
+# %% tags=["remove-input"]
+seen["heads-return"]
+
+# %% tags=["remove-input"]
+seen["neurons-leave"]
+
+# %% tags=["remove-input"]
+seen["neurons-return"]
+
+# %% tags=["remove-input"]
+seen["zero-leader"]
+
+# %% [markdown]
+# (sec-five-band)=
+# ## Why the collapse is a jump
+#
+# Above $\lambda_c$ zero is stable. {numref}`fig-five-band` shows that something else can be, too. From here on blocks have attention alone, with $k = 1$, and $N = Jm$ heads in all. Write $\langle\cdot\rangle$ for the mean over samples and
+#
+# $$r_i(q, k) = \sum_j\operatorname{softmax}_j\big(\langle q, x_{i,L}\rangle\langle k, x_{i,j}\rangle\big)\,x_{i,j}, \qquad \lambda_\infty = \sup_{q, k}|\langle y\,r(q, k)\rangle|$$ (eq-five-ceiling)
+#
+# for what the last token of a sample reads, and for the most that any attention can be worth. With $q = 0$ it is the token mean, so $\lambda_\infty \ge \lambda_c = |\langle y\bar x\rangle|$.
+#
+# :::{prf:theorem} Stable and not global
+# :label: thm-five-band
+#
+# (a) *Any J and m.* For $\lambda > \lambda_c$ zero is a strict local minimum: flow from near it ends there.
+#
+# (b) *J = 1, any m.* Every stationary point has $P = \frac1N\sum|W_V|^2 \le \langle y^2\rangle(\lambda_\infty - \lambda)_+/\lambda^2$. For $\lambda \ge \lambda_\infty$ zero is the only one, and so the global minimum.
+#
+# (c) *Any J and m.* Let $|\langle y\,r(q, k)\rangle| = \mu > \lambda$ for some $|q| = |k|$, and $w = \langle yr\rangle/\mu$. If $N > N_* = 2\lambda|q||k|\langle(w\cdot r)^2\rangle/(\mu - \lambda)^2$, then some state lies below zero, by $\frac{(\mu - \lambda)^2}{2\langle(w\cdot r)^2\rangle}(1 - \frac{N_*}N)$. So for every $\lambda < \lambda_\infty$ zero is not global
+# once the net is wide or deep enough.
+#
+# (d) *J = 1, $W_Q = W_K = 0$ throughout.* There is no nonzero stationary point for $\lambda \ge \lambda_c$, and below it $P \le \langle y^2\rangle(\lambda_c - \lambda)/\lambda^2$: no jump.
+# :::
+#
+# :::{prf:proof}
+# (a) is the section before. (b) The columns of $W_O$ that do not write the answer feel the decay only and vanish. Multiply the equations of $W_V$ and of $W_O$ by themselves and sum over heads: both mean squares equal P, and $\lambda P = \langle yf\rangle - \langle f^2\rangle$. Since $|W_VW_O| \le |W_V||W_O|$, it is $\langle yf\rangle \le \lambda_\infty P$, so
+# $\langle f^2\rangle \le (\lambda_\infty - \lambda)P$. Also $\lambda P \le \langle yf\rangle \le \sqrt{\langle y^2\rangle\langle f^2\rangle}$; square it. If $P = 0$, queries and keys feel the decay only. $\mathcal Q$ goes to infinity with its particles, so a minimum exists and is stationary. (c) One head with $W_VW_O = N\varepsilon w$, balanced, and all others
+# zero, in any block: $\mathcal Q - \mathcal Q(0) = -\varepsilon(\mu - \lambda) + \frac{\varepsilon^2}2\langle(w\cdot r)^2\rangle + \frac\lambda N|q||k|$, and take the best $\varepsilon$. (d) is (b) with $r = \bar x$.
+# :::
+#
+# *Provenance.* Derived here. {cite:t}`ziyin2022exact` have transitions of the first order under weight decay for nets with more than one hidden layer, and of the second order with one; {cite:t}`huan2026meanfield` have criteria for the stability of a point mass. What is proved at depth one is that between $\lambda_c$ and $\lambda_\infty$ zero is stable and, in a wide net, not global. For
+# deeper nets (a) and (c) hold, and whether anything but zero is stationary above $\lambda_\infty$ is open here.
+#
+# In plain words: values and outputs count as a product, queries and keys do not. One head that carries everything pays $1/N$ of its attention, and the more heads there are, the cheaper it is to look.
+
+# %% tags=["remove-input"]
+seen["ceiling-zero"]
+
+# %% tags=["remove-input"]
+seen["ceiling-below"]
+
+# %% tags=["remove-input"]
+seen["ceiling-bound"]
+
+# %% tags=["remove-input"]
+seen["ceiling-collapse"]
+
+# %% [markdown]
+# The control is a theorem as well. With queries and keys held at zero, the collapse is that of a group lasso, and it is continuous:
+
+# %% tags=["remove-input"]
+seen["frozen-lasso"]
+
+# %% [markdown]
+# ### One head predicts the band
+#
+# Where does the upper branch end? Look at the least model that has a jump: an output $u = B(a + cM)$ from a value path B, with the attention M that it switches on, a target y, and the decay. Close to balance the decay is $\lambda(B + M/N)$ if one head of N carries it all:
+
+# %%
+B, M, a, c, y, N, u = sp.symbols("B M a c y N u", positive=True)
+output = B * (a + c * M)
+by_B, by_M = (-sp.diff((output - y) ** 2 / 2, x) for x in (B, M))
+print(sp.simplify(by_B * by_M - (y - output) ** 2 * c * output))
+height = (y - u) * sp.sqrt(N * c * u)
+top = sp.solve(sp.diff(height, u), u)[0]
+top, sp.simplify(height.subs(u, top))
+
+# %% [markdown]
+# At rest the two slopes are $\lambda$ and $\lambda/N$, and the first line says that their product is $(y - u)^2cu$. So $\lambda = (y - u)\sqrt{Ncu}$ on the branch, which ends at $u = y/3$. The number of heads stands under the root: **no share of data sets with a jump means anything without the number of heads beside it**.
+
+# %% tags=["remove-input"]
+seen["scalar-branch"]
+
+# %% tags=["remove-input"]
+seen["scalar-conditions"]
+
+# %% tags=["remove-input"]
+seen["one-survives"]
+
+# %% [markdown]
+# For a data set we follow one head with its exact softmax and a decay $\lambda/N$ on its queries and keys, nine numbers in all, to the fold of its branch. A band is there if the fold lies above $\lambda_c$. {numref}`fig-five-ends` puts it beside scans of all particles up and down in $\lambda$, on forty data sets by seed, ten for each of four pairs of depth and heads.
+
+# %% tags=["hide-input"]
+# | name: fig-five-ends
+# | caption: >-
+# |   The decay at which the net collapses on the way up over the one that one head predicts, in units of $\lambda_c$, forty data sets. On the dashed line both agree; at 1 there is no band.
+# | alt: >-
+# |   Points along a diagonal dashed line from 1 to 2.2, but for one below it.
+figures_hysteresis.ends()
+plt.show()
+
+# %% tags=["remove-input"]
+seen["band-told"]
+
+# %% tags=["remove-input"]
+seen["band-gain"]
+
+# %% tags=["remove-input"]
+seen["band-ends"]
+
+# %% tags=["remove-input"]
+seen["fold-stands"]
+
+# %% [markdown]
+# The closed formula, with the best direction of queries and keys in the place of c, is a rule that errs a little more often about the band and is of no use for its end, since softmax saturates:
+
+# %% tags=["remove-input"]
+seen["band-rule"]
+
+# %% [markdown]
+# Some branches lie inside others, and a run follows the one that it starts on: the scan takes the farthest of six starts. And two blocks can do better than one head; with one head in each of two blocks we met a data set whose band is wider than predicted. On the way down the scan is cut off by a gradient that is small near $\lambda_c$; two of its forty data sets
+# count as bands of a per cent or less for that reason.
+
+# %% [markdown]
+# ## Phases
+#
+# Eight starts on one data set, each followed until it rests: *global* means within 1 % of the lowest objective that was found, the one of no particles included, *collapsed* that all particles are zero although something better exists, and *stuck* is the rest. {numref}`fig-five-phases` shows them over the decay, in units of
+# $\lambda_c$, and the width, or the size of the start.
+
+# %% tags=["hide-input"]
+# | name: fig-five-phases
+# | caption: >-
+# |   What became of eight starts on the data set of seed 100, $J = 2$: over the decay and the width (left), and over the decay and the size of the start at $m = 16$ (right). In each cell the share that is global (blue), stuck (orange) or collapsed (purple); a white dot where most particles are zero. The dashed line is
+# |   $\lambda_c$; a hatched cell had not come to rest.
+# | alt: >-
+# |   Two grids of small bars. Right of the dashed line all cells are blue with a white dot; left of it there are blue cells with orange parts, most of them at weak decay or few heads.
+width, scale = (
+    sweep.kept(name)[0] for name in ("meanfield-width", "meanfield-scale")
+)
+figures_risk.phases_figure(
+    [
+        (width, phases.OVERS, phases.WIDTHS, "heads $m$"),
+        (scale, phases.OVERS, phases.SCALES, "size of the start"),
+    ]
+)
+plt.show()
+
+# %% tags=["remove-input"]
+seen["worse-than-nothing"]
+
+# %% tags=["remove-input"]
+seen["wider-lower"]
+
+# %% [markdown]
+# :::{admonition} Open: what is the infimum?
+# The lowest objective keeps falling with the width. Values and outputs count as a product of two factors, queries and keys do not. Put the product of a whole block into one head of m, with factors $\sqrt m$ times as large: the output and their share of $\frac1m\sum|\theta|^2$ stay, while the share of its queries and keys falls
+# as $1/m$. So a minimising sequence of distributions can concentrate, and we expect that the infimum over all distributions is *not attained* and that the decay on queries and keys is free in the limit. Compact supports, which proofs assume, are where this has to act. It would be refuted by a distribution with bounded
+# support whose objective is below that of every finite net, or by a lowest objective that stops falling with m. The theorems of {cite:t}`chizat2025hidden` and {cite:t}`barboni2026training` do not decide it: they speak of other nets, or of little initial risk.
+# :::
+
+# %% [markdown]
+# ## Four ways to scale it wrongly
+#
+# Multiply the branch by $\beta$ and the gradient by $\gamma$. The output at the start is of the size $\beta\sqrt{Jm}$, and a particle moves by $\beta\gamma$ times what the residual asks. Only $\beta = 1/\gamma = 1/(Jm)$ lets the first vanish and the second stay. {numref}`fig-five-failures` shows the others: with $1/(J\sqrt m)$, the *tangent* scaling, the output
+# stays random and particles move by $m^{-1/2}$; without $1/m$ every attention block multiplies tokens by $\sqrt m$; without $1/J$ tokens take a random walk of J steps, or walk straight on if layers share draws; without the factor $Jm$ in the learning rate nothing changes but the clock.
+
+# %% tags=["hide-input"]
+# | name: fig-five-failures
+# | caption: >-
+# |   Left: how far a particle moves in a fixed time, $J = 2$; a sum over heads is left out, since its particles have no step to move by. Right: size of the output at the start, one block, where three scalings agree. Dashed: predicted powers.
+# | alt: >-
+# |   Two panels on logarithmic axes with lines of slope zero, minus one half, minus one and plus one half, each along a dashed line.
+figures_limit.failures(tuple(SEEDS[:1]))
+plt.show()
+
+# %% tags=["remove-input"]
+seen["scaling-movement"]
+
+# %% tags=["remove-input"]
+seen["tangent-movement"]
+
+# %% tags=["remove-input"]
+seen["tangent-output"]
+
+# %% tags=["remove-input"]
+seen["plain-movement"]
+
+# %% tags=["remove-input"]
+seen["heads-tokens"]
+
+# %% tags=["remove-input"]
+seen["heads-rate"]
+
+# %% tags=["remove-input"]
+seen["blocks-tokens"]
+
+# %% [markdown]
+# ## The paper's own experiment
+#
+# The paper has no figure that tests a rate, a decay or the partial differential equation; what is reported of its appendix are training curves of a vision Transformer over the number of heads and over the depth (*secondary*). Here is a stand-in: digits, a stream of width 32 that heads share, 160 training digits, three seeds.
+
+# %% tags=["hide-input"]
+# | name: fig-five-vision
+# | caption: >-
+# |   Training loss and accuracy on the other digits over the steps of Adam, over the number of heads at four blocks (upper row) and over the depth at four heads (lower row): mean of three seeds, and from the least to the greatest.
+# | alt: >-
+# |   Four panels. Losses fall and accuracies rise, nearly alike for all numbers of heads; deeper nets are ahead at first.
+arrays, _ = sweep.kept("meanfield-vision")
+figures_risk.vision_figure(arrays, every=10)
+plt.show()
+
+# %% tags=["remove-input"]
+seen["vision-depth"]
+
+# %% tags=["remove-input"]
+seen["vision-heads"]
+
+# %% tags=["remove-input"]
+seen["cifar"]
+
+# %% [markdown]
+# ## All claims of this chapter
+#
+# On the seeds that the first cell names; the [ledger](../book/ledger.md) has more seeds, tightness and provenance.
+
+# %% tags=["hide-input"]
+Markdown(claims.table(list(seen.values())))
+
+# %% [markdown]
+# ## Where the theory stops
+#
+# **The theorem is for small decay and large nets.** All nets here are small. That starts matter with eight heads, or that a minimum lies above the bound of a fit, does not contradict it: constants and sizes are not known to us.
+#
+# **A jump needs attention.** The band is that of attention alone. With neurons in the blocks these mostly set $\lambda_c$, and they leave zero continuously; the phase diagrams have them, and no band.
+#
+# **One task.** Eight sequences of four tokens, width three. Larger tasks have more directions and may have more branches.
+#
+# **The partial differential equation is solved on a line.** A head of a real net has a dozen numbers, and no grid goes there.
+#
+# **Time.** Constants of the limit grow with time, and near a jump they have to: two clouds that are close can end on different sides.
+
+# %% [markdown]
+# ## Exercises
+#
+# Stars mark difficulty.
+#
+# :::{exercise}
+# :label: ex-five-1
+#
+# (★) One number $u = AB$ with target y and the objective $\frac12(u - y)^2 + \frac\lambda2(A^2 + B^2)$, $0 < \lambda < y$. Find the minimum, $\mathcal L$, $\mathcal Q^*$ and $d\mathcal Q^*/d\lambda$. What is $\lambda_c$?
+# :::
+#
+# :::{solution} ex-five-1
+# :class: dropdown
+#
+# Balanced factors make the decay $\lambda|u|$, so $u = y - \lambda$, $\mathcal L = \lambda^2/2$ and $\mathcal Q^* = \lambda y - \lambda^2/2$, with slope $y - \lambda = u = \frac12(A^2 + B^2)$, as {eq}`eq-five-envelope` has it. Zero is stable from $\lambda_c = y$ on, and the transition is continuous.
+# :::
+#
+# :::{exercise}
+# :label: ex-five-2
+#
+# (★★) Let $\phi(z) = \max(0, z)^2$. Which balance of a neuron decays at $2\lambda$?
+# :::
+#
+# :::{solution} ex-five-2
+# :class: dropdown
+#
+# $|w_1|^2 + b^2 - p|w_2|^2$ changes by $-2\lambda$ times itself and $-\frac2n\sum\langle P, w_2\rangle(z\phi' - p\phi)$. Here $z\phi' = 2\phi$, so $p = 2$.
+# :::
+#
+# :::{exercise}
+# :label: ex-five-3
+#
+# (★★) Layers share their draws. Show that $\operatorname{Var}f \approx C/m$ at the start, at every J.
+# :::
+#
+# :::{solution} ex-five-3
+# :class: dropdown
+#
+# To leading order the J increments are one and the same random vector times $1/J$: they add in amplitude, to one mean over m particles. That is J times the variance of independent layers.
+# :::
+#
+# :::{exercise}
+# :label: ex-five-4
+#
+# (★★) A density vanishes like $s^{p-1}$ at the distance s from its end. Put m particles at the medians of m equal shares. How does the error of $\int u\,d\rho$ fall with m?
+# :::
+#
+# :::{solution} ex-five-4
+# :class: dropdown
+#
+# The last share has the mass $1/m$ and a width of order $m^{-1/p}$; its median misses its mean by a fixed part of that width. It contributes $m^{-1-1/p}$, shares inside contribute $m^{-2}$: the order is $\min(2, 1 + 1/p)$. Gauss nodes with masses have no such error.
+# :::
+#
+# :::{exercise}
+# :label: ex-five-5
+#
+# (★★) Let the output of one head of N be $f = uc$ with $u = Nw^2$ and numbers $c_i$. Show that its branch ends at $\lambda = \frac2{\sqrt{27}}\sqrt N\,\langle yc\rangle^{3/2}/\langle c^2\rangle^{1/2}$, if the decay of w is $\lambda w$.
+# :::
+#
+# :::{solution} ex-five-5
+# :class: dropdown
+#
+# Stationarity is $Nw(\langle yc\rangle - Nw^2\langle c^2\rangle) = \lambda$. The left side is largest at $Nw^2\langle c^2\rangle = \langle yc\rangle/3$, where it has that value.
+# :::
+#
+# :::{exercise}
+# :label: ex-five-6
+#
+# (★★) How does the end of the band grow with the number of heads? Needs a run: `attnflow.meanfield.hysteresis(tokens, targets, depth=1, heads=m)` for $m = 1, 4, 16, 64$, with `setting.drawn` for the data.
+# :::
+#
+# :::{solution} ex-five-6
+# :class: dropdown
+#
+# `net, tokens, targets, _ = setting.drawn((100,), torch.device("cpu"), parts=("attention",))`, then the function on `tokens[0]` and `targets[0]`. While softmax is nearly linear the end grows as $\sqrt m$; then it saturates, and at depth one it stays below $\lambda_\infty$, which the function gives as `lambda_inf`.
+# :::
+#
+# :::{exercise}
+# :label: ex-five-7
+#
+# (★★★) How many replicas does the test of six spreads within 20 % of their mean need to pass a true law in 95 % of cases? Needs a run of `attnflow.meanfield.power.tests`.
+# :::
+#
+# :::{solution} ex-five-7
+# :class: dropdown
+#
+# `power.tests((0,), "cpu", **power.NARROW | {"copies": (R,) * 6})["band"]` for R between 48 and 96 crosses 0.95; {numref}`fig-five-tests` shows where.
+# :::
+
+# %% [markdown]
+# ## In three lines
+#
+# 1. A wide and deep averaging Transformer is a cloud of particles that goes down its first variation; a finite one is $(Jm)^{-1/2}$ away, and weight decay lets it forget every balance at the rate $2\lambda$.
+# 2. The risk of a minimum falls as $\lambda^2$, and zero is stable from a decay $\lambda_c$ on that the data tell.
+# 3. With attention, zero can be stable and something else be better: one head, whose attention costs one share in $Jm$, says up to which decay.
+#
+# **References.** {cite:t}`gao2024meanfield`, {cite:t}`lu2020meanfield`, {cite:t}`ding2022overparameterization`, {cite:t}`chizat2025hidden`, {cite:t}`kobayashi2024weight`, {cite:t}`marcotte2025transformative`, {cite:t}`ziyin2022exact`, {cite:t}`huan2026meanfield`, {cite:t}`barboni2026training`; `attnflow.cite("meanfield")` prints them as BibTeX.
+
+# %% tags=["hide-input"]
+print(stamp.line(DEVICE))
+print(f"{time.perf_counter() - began:.0f} seconds")
