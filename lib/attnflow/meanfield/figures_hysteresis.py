@@ -10,7 +10,7 @@ from attnflow.meanfield.ceiling import ALONE, rest
 
 
 def walked(
-    seed: int, heads: int, shares: np.ndarray, still: bool = False, starts: int = 2, steps: int = 200
+    seed: int, heads: int, shares: np.ndarray, still: bool = False, starts: int = 2, steps: int = 150
 ) -> np.ndarray:
     r"""The root mean square output at rest, decay after decay, each from the rest before: the largest of some ``starts``.
 
@@ -36,7 +36,7 @@ def walked(
     return torch.stack(found).numpy()
 
 
-def branches(seed: int = 100, heads: tuple = (1, 4, 16), points: int = 12):
+def branches(seed: int = 100, heads: tuple = (1, 4, 16), points: int = 9):
     r"""A panel for each number of ``heads``: output at rest over $\lambda/\lambda_c$, up, down and with $W_Q = W_K = 0$.
 
     seed: of the data set; points: decays of each way. Dashed: the branch of one head, in both its parts. Returns the figure.

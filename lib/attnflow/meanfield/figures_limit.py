@@ -16,7 +16,7 @@ LOOK = {
 WIDTHS = (4, 16, 64)
 
 
-def spreads(seeds: tuple = (0,), depths: tuple = (1, 4, 16), copies: int = 128, device: object = None) -> Figure:
+def spreads(seeds: tuple = (0,), depths: tuple = (1, 4, 8), copies: int = 128, device: object = None) -> Figure:
     r"""The spread of trained outputs of nets of many shapes: over Jm with independent layers, over m with tied ones.
 
     seeds: data sets, over which spreads are averaged; depths: J, for widths ``WIDTHS``; copies: replicas; device: of the runs.
@@ -63,7 +63,7 @@ def tests(seeds: tuple = (0,), counts: tuple = (6, 12, 24, 48, 96, 128), device:
     return drawn
 
 
-def failures(seeds: tuple = (0,), widths: tuple = (8, 32, 128), copies: int = 128, device: object = None) -> Figure:
+def failures(seeds: tuple = (0,), widths: tuple = (4, 16, 64), copies: int = 128, device: object = None) -> Figure:
     r"""Movement of particles and spread of the output at the start over m, for five scalings, with predicted powers.
 
     seeds: data sets, over which is averaged; widths: m, in nets of two blocks and, for the output, of one; copies: replicas

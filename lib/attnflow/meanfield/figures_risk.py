@@ -70,13 +70,13 @@ def phases_figure(tables, edge=1.0):
     return figure
 
 
-def leaving_figure(seed=100, overs=(0.5, 0.8, 1.2, 1.5), part="attention", last=160.0, step=0.1):
+def leaving_figure(seed=100, overs=(0.5, 0.8, 1.2, 1.5), part="attention", last=100.0, step=0.2):
     r"""The size of particles along the leading direction over time, for decays below and above the threshold of a ``part``.
 
     seed: of data and particles; overs: the decays over that threshold; last: time; step: of descent.
     """
     figure, axes = plot.figure(height=3.0)
-    device, times = torch.device("cpu"), np.linspace(0, last, 81)
+    device, times = torch.device("cpu"), np.linspace(0, last, 26)
     parts = (part,)
     for over, colour in zip(overs, ("blue", "sky", "red", "orange"), strict=True):
         net, inputs, targets, state = setting.drawn((seed,), device, scale=collapse.SMALL, parts=parts)

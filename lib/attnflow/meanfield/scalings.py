@@ -74,7 +74,7 @@ heads_run = Experiment(
     limit.SMALL
     | {"shapes": ((2, 32), (2, 256)), "time": 0.0, "scale": 1.0, "parts": ("attention",), "scaling": "sum over heads"},
 )
-blocks_run = Experiment(moved, limit.SMALL | {"shapes": ((2, 32), (16, 32)), "time": 0.0, "scaling": "sum over blocks"})
+blocks_run = Experiment(moved, limit.SMALL | {"shapes": ((2, 16), (16, 16)), "time": 0.0, "scaling": "sum over blocks"})
 ONE = {"shapes": ((1, 32), (1, 256))}
 
 CLAIMS = (
@@ -130,7 +130,7 @@ CLAIMS = (
     claim(
         "blocks-tokens",
         "Without 1/J tokens walk further in a deeper net",
-        r"Independent blocks without $1/J$ are a random walk of J steps: exponent in J, from 2 to 16 at $m = 32$, of how far "
+        r"Independent blocks without $1/J$ are a random walk of J steps: exponent in J, from 2 to 16 at $m = 16$, of how far "
         r"tokens go at the start.",
         Trial(blocks_run, kinds.slope("tokens", "depths"), Near(abs=0.09), predict=0.5),
         Control("layers that share their draws, which walk straight on", {"tied": True}),
