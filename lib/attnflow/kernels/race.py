@@ -64,6 +64,9 @@ def timed(seeds, device, kernel, trained, rates=RATES, share=1e-3, steps=800, **
     return torch.where(there, record.steps.to(runs.DTYPE), torch.inf).view(many, len(seeds))
 
 
+tuning = Experiment(timed)  # whose records are kept: several claims choose on the same runs
+
+
 def best(took):
     """The place of the rate with the least median time of its runs, a failure counting as infinite. took: (R, S)."""
     return int(took.quantile(0.5, dim=1, interpolation="higher").argmin())
@@ -83,11 +86,11 @@ def raced(seeds, device, kernels, trained="all", grid=RATES[:6], copies=8, steps
     seeds, device: of the runs; trained, settings: of :func:`timed`; copies: draws a seed, of which the geometric mean is
     taken; a run that is not done after so many ``steps`` counts as done then.
     """
-    found = {}
+    found, known = {}, {"trained": trained, "steps": steps} | settings
     for name in kernels:
-        first = timed(tuple(range(5)), device, name, trained, grid, steps=steps, **settings)
+        first = tuning.but(kernel=name, rates=grid, **known)(range(5), device)
         chosen = (grid[best(first)],)
-        took = timed(runs.replicas(seeds, copies), device, name, trained, chosen, steps=steps, **settings)
+        took = timed(runs.replicas(seeds, copies), device, name, rates=chosen, **known)
         found[name] = took[0].clamp_max(steps).log().view(-1, copies).mean(dim=1).exp()
     return found
 
