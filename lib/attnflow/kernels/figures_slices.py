@@ -13,7 +13,7 @@ PLANES = {"all matrices": model.MATRICES, "$W_Q$, $W_K$ alone": slices.INNER, "$
 LEVELS = np.linspace(-2, 2, 17)  # of the logarithm of the loss over that of an output of zero
 
 
-def slices_figure(seed=100, kernels=slices.KERNELS, radius=2.0, side=61, **settings):
+def slices_figure(seed=100, kernels=slices.KERNELS, radius=2.0, side=41, **settings):
     """The loss along one pair of random directions: a row each kernel, a column each choice of the matrices that move.
 
     Colour and contours are the logarithm of the loss, alike in all panels; dashed where the loss is that of an output of zero,
