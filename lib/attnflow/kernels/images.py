@@ -126,7 +126,11 @@ CLAIMS = (
         "Two stages with softmax, 8 x 8 pixels, two long paths and nothing else, stored runs: mean test accuracy of the seeds at "
         "the end, on 1000 unseen pictures each. Chance is 0.5, and four standard errors of one seed above it is 0.563.",
         kinds.derived(learned, Above(0.563)),
-        Control("before training", {"part": "first", "look": 0}),
+        Control(
+            "before training",
+            {"part": "first", "look": 0},
+            because="What is untrained is the first record of the first stage, and both have to be named.",
+        ),
         provenance=PAPER,
         state="reproduced with changed constants",
     ),

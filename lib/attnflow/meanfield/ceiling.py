@@ -81,7 +81,10 @@ def concentrated(seeds, device, share=0.5, factor=4.0, depth=2, spread=False, **
 
 
 def rest(inputs, targets, state, decay, net, steps):
-    """Where heavy-ball descent has a ``state`` after some ``steps``, under a ``decay`` (S,)."""
+    """Where heavy-ball descent has a ``state`` of a ``net`` after some ``steps``, under a ``decay`` (S,).
+
+    inputs: X (S, n, L, d); targets: y (S, n).
+    """
     method, times = flow.Momentum(scan.INERTIA), [steps * scan.STEP]
     return flow.integrate(
         model.field(inputs, targets, net, decay), state, step=scan.STEP, times=times, method=method

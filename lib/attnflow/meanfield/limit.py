@@ -176,7 +176,7 @@ CLAIMS = (
     claim(
         "start-constant",
         "The spread at the start, with its constant",
-        r"Independent particles of scale $s = \frac12$, $J = 2$, $m = 8$, 8192 replicas: $Jm\,\mathbb E f^2$ over its limit "
+        r"Independent particles of scale $\sigma = \frac12$, $J = 2$, $m = 8$, 8192 replicas: $Jm\,\mathbb E f^2$ over its limit "
         r"C, which is a sum of one Gaussian integral for the heads and one for the neurons. Increments are uncorrelated, "
         r"so that only moments of moved tokens are left out, $O(1/(Jm))$.",
         Trial(start_run, lambda record: record["constant"], Near(abs=0.06), predict=1.0),

@@ -31,7 +31,10 @@ def restarts(seeds: tuple, device: torch.device, copies: int, **settings) -> tup
 
 
 def clashing(inputs: runs.Stack, targets: runs.Stack) -> tuple[runs.Stack, runs.Stack]:
-    """The data with the second sequence in the place of the first, whose answer stays: no net fits both. Returns both."""
+    """The data with the second sequence in the place of the first, whose answer stays: no net fits both.
+
+    inputs: X (S, n, L, d); targets: y (S, n). Returns both.
+    """
     return torch.cat([inputs[:, 1:2], inputs[:, 1:]], dim=1), targets
 
 

@@ -167,11 +167,11 @@ CLAIMS = (
     claim(
         "transport-convex",
         "A density stays positive because each step is a sum of positive parts",
-        r"An upwind step gives a cell a combination of the densities at faces with the weights $\frac12 - cu_R^+$, "
-        r"$\frac12 + cu_L^-$, $cu_L^+$, $-cu_R^-$, $c = \Delta t/h$: none is negative while $c|u| \le \frac12$, and with minmod "
-        "the densities at faces are not negative.",
+        r"An upwind step gives a cell a combination of the densities at faces with the weights $\frac12 - \kappa u_R^+$, "
+        r"$\frac12 + \kappa u_L^-$, $\kappa u_L^+$, $-\kappa u_R^-$, with the step over the width of a cell as $\kappa$: none is "
+        r"negative while $\kappa|u| \le \frac12$, and with minmod the densities at faces are not negative.",
         kinds.proof(stays_positive, courant=sp.Rational(1, 2)),
-        Control(r"$c|u| \le \frac34$", {"courant": sp.Rational(3, 4)}),
+        Control(r"$\kappa|u| \le \frac34$", {"courant": sp.Rational(3, 4)}),
         provenance="textbook",
     ),
     claim(
