@@ -83,7 +83,7 @@ def none_of_degree_two(kernels: tuple, common: bool = False) -> bool:
     return polynomials(kernels, common=common) == 0
 
 
-def table(sizes: tuple = NARROW[:3]) -> str:
+def table(sizes: tuple = NARROW[:2]) -> str:
     """Bounds beside what is known, for every kernel, as a Markdown table: a row a size of ``sizes`` (d, k, o)."""
     lines = ["| $d, k, o$ | tokens | " + " | ".join(KERNELS) + " |", "|---|" + "---|" * (1 + len(KERNELS))]
     for size in sizes:
