@@ -423,7 +423,7 @@ seen["power-design"]
 # ## A law on a line, and where it flows
 #
 # The limit speaks of a density. To see one, make a head a single number: tokens are numbers $x_i$, a head $\theta$ moves them by $g_i(\theta, x) = \theta\sum_l\operatorname{softmax}_l(\theta x_ix_l)\,x_l$, and block j of $J = 3$ by $x_i \mathrel{+}= \frac1J\int g_i\,\rho_j(d\theta)$. The answers come from
-# the same net with half of its heads at $-1.15$ and half at $1.15$. We start with one hump, which has to tear in two.
+# the same net with half of its heads at $-1.15$ and half at $1.15$. We start with one hump, which has to tear in two ({numref}`fig-five-flow`).
 #
 # A little more mass at $\theta$ in block j costs $V_j(\theta)/J$, heads move down $V_j$, and {eq}`eq-five-pde` is $\partial_t\rho_j = \partial_\theta(\rho_j\,\partial_\theta V_j)$. We solve it twice. *Particles* follow their own velocity and carry mass. *Finite volumes* stay in place: each cell of width h has a mass, and mass
 # crosses a face at the speed $-(V_{c+1} - V_c)/h$, out of the cell that the wind comes from, off a straight piece of density whose slope is the smaller of the two beside it (*minmod*), in the two stages of Heun. This march is no call of `flow.integrate`: a density is not a vector of parameters that goes down its own gradient.
@@ -576,7 +576,7 @@ worth = lam * (v**2 + w**2) / 2 - b * v * w
 sp.hessian(worth, (v, w)).eigenvals()
 
 # %% [markdown]
-# So zero is stable if and only if $\lambda > \lambda_c = \max(|b|, |\phi'(0)|\,|a|)$, and the leading direction grows, or shrinks, at the rate $\lambda_c - \lambda$. It is an instance of the stability of a point mass, which {cite:t}`huan2026meanfield` treat for one layer and cross-entropy. A number to try by hand: one sequence with $y = 2$ and the tokens
+# So zero is stable if and only if $\lambda > \lambda_c = \max(|b|, |\phi'(0)|\,|a|)$, and the leading direction grows, or shrinks, at the rate $\lambda_c - \lambda$ ({numref}`fig-five-leaving`). It is an instance of the stability of a point mass, which {cite:t}`huan2026meanfield` treat for one layer and cross-entropy. A number to try by hand: one sequence with $y = 2$ and the tokens
 # $(1, 2, 0)$, $(3, 0, 1)$ has $\bar x = (2, 1, \frac12)$, $|b| = 2\sqrt{5.25} = 4.6$ and $|a| = 2\sqrt{11} = 6.6$.
 
 # %% tags=["remove-input"]
@@ -794,7 +794,7 @@ seen["blocks-tokens"]
 # %% [markdown]
 # ## The paper's own experiment
 #
-# The paper has no figure that tests a rate, a decay or the partial differential equation; what is reported of its appendix are training curves of a vision Transformer over the number of heads and over the depth (*secondary*). Here is a stand-in: digits, a stream of width 32 that heads share, 160 training digits, three seeds.
+# The paper has no figure that tests a rate, a decay or the partial differential equation; what is reported of its appendix are training curves of a vision Transformer over the number of heads and over the depth (*secondary*). Here is a stand-in ({numref}`fig-five-vision`): digits, a stream of width 32 that heads share, 160 training digits, three seeds.
 
 # %% tags=["hide-input"]
 # | name: fig-five-vision
