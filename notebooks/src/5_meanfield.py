@@ -39,7 +39,7 @@ from attnflow.meanfield import (
     ROOM,
     decay,
     figures_balancing,
-    figures_hysteresis,
+    figures_band,
     figures_limit,
     figures_risk,
     figures_transport,
@@ -64,7 +64,7 @@ began = time.perf_counter()
 # |   predicts and the ceiling $\lambda_\infty$; shaded the band between.
 # | alt: >-
 # |   Three panels. The blue curve falls and drops to zero at the end of a shaded band that is wider with more heads; the sky curve stays at zero down to the left end of the band and then jumps up; a dashed loop runs along both. The orange line comes down to zero continuously.
-figures_hysteresis.branches(seed=SEEDS[0])
+figures_band.branches(seed=SEEDS[0])
 plt.show()
 
 # %% [markdown]
@@ -693,7 +693,7 @@ seen["one-survives"]
 # |   The decay at which the net collapses on the way up over the one that one head predicts, in units of $\lambda_c$, forty data sets. On the dashed line both agree; at 1 there is no band.
 # | alt: >-
 # |   Points along a diagonal dashed line from 1 to 2.2, but for one below it.
-figures_hysteresis.ends()
+figures_band.ends()
 plt.show()
 
 # %% tags=["remove-input"]
