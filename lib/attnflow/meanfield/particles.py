@@ -85,7 +85,7 @@ def by_particle(
 ) -> dict:
     r"""$Jm\,\partial\mathcal Q/\partial\theta$ by autograd beside $\partial V/\partial\theta$, for nets of several J and m.
 
-    shapes: pairs (J, m); decay: $\lambda$; after: of :func:`attnflow.meanfield.variation.slopes`; seeds, device, settings: of
+    shapes: pairs (J, m); decay: $\lambda$; after: of :func:`~attnflow.meanfield.variation.slopes`; seeds, device, settings: of
     the problem. Returns ``gap``, the largest difference over the largest slope, of any net, (S,).
     """
     worst = []

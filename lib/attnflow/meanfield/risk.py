@@ -15,7 +15,7 @@ OVERS = tuple(
 
 
 def threshold(inputs: runs.Stack, targets: runs.Stack, net: model.Net) -> runs.Stack:
-    r"""$\lambda_c$, the largest of :func:`attnflow.meanfield.collapse.thresholds`, (S,). inputs, targets, net: of it."""
+    r"""$\lambda_c$, the largest of :func:`~attnflow.meanfield.collapse.thresholds`, (S,). inputs, targets, net: of it."""
     return torch.stack(list(collapse.thresholds(inputs, targets, net).values())).amax(dim=0)
 
 
