@@ -737,7 +737,7 @@ seen["race-rescaled"]
 seen["race-common"]
 
 # %% [markdown]
-# A sharper softmax matters as much as the kernel: from $\beta = 1$ to $\beta = 2$ it saves about half of its steps. An unmatched comparison can give either verdict.
+# A sharper softmax matters about as much as the kernel: with all matrices trained, softmax at $\beta = 2$ is about as fast at its best rate as the Gaussian at $\zeta = \frac12$ ({numref}`fig-four-rates`). An unmatched comparison can give either verdict.
 
 # %% [markdown]
 # ## How much of it is the scale of the output?

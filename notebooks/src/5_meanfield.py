@@ -585,7 +585,7 @@ seen["zero-curvature"]
 # %% tags=["hide-input"]
 # | name: fig-five-leaving
 # | caption: >-
-# |   Heads of size $10^{-4}$ along their leading direction over time, for four decays around the threshold $|b|$; attention only. Dashed: the factor $1 + \eta(|b| - \lambda)$ in a step. Below the threshold the line bends when heads have become large.
+# |   Heads of size $10^{-4}$ along their leading direction over time, for four decays around the threshold $|b|$; attention only. Dashed: the factor $1 + \eta(|b| - \lambda)$ in a step.
 # | alt: >-
 # |   Four lines on a logarithmic axis, two rising and two falling, each under a dashed straight line.
 figures_risk.leaving_figure(seed=SEEDS[0])
@@ -728,7 +728,7 @@ seen["band-rule"]
 # | name: fig-five-phases
 # | caption: >-
 # |   What became of eight starts on the data set of seed 100, $J = 2$: over the decay and the width (left), and over the decay and the size of the start at $m = 16$ (right). In each cell the share that is global (blue), stuck (orange) or collapsed (purple); a white dot where most particles are zero. The dashed line is
-# |   $\lambda_c$; a hatched cell had not come to rest.
+# |   $\lambda_c$; a hatched cell had not come to rest, and a dot left of the line is a start so small that its gradient counts as rest.
 # | alt: >-
 # |   Two grids of small bars. Right of the dashed line all cells are blue with a white dot; left of it there are blue cells with orange parts, most of them at weak decay or few heads.
 width, scale = (
