@@ -7,15 +7,20 @@ TORCH_INDEX ?=
 # One chapter for `make notebooks`, and FORCE=1 to execute what is up to date too.
 CHAPTER ?=
 FORCE ?=
+# What the constants of the assignments are drawn from, and the folder of submissions that are graded.
+SALT ?= public
+SUBMISSIONS ?=
+UNSAFE ?=
 # Options of `make claims` and `make mutants`, for example ARGS="--chapter foundations".
 ARGS ?=
 
 PY := .venv/bin/python
 READY := .venv/.ready
+GRADING := .venv-grading/.ready
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: book test test-all mutants notebooks claims check bench lab doctor help clean
+.PHONY: book test test-all mutants notebooks claims check assignments grade bench lab doctor help clean
 
 book: $(READY) ## build the book into _build and print its address
 	@$(PY) book/build.py
@@ -38,6 +43,13 @@ claims: $(READY) ## run all claims and store them in results/claims.json (ARGS="
 
 check: $(READY) ## run the claims of the book again and compare your run with it; changes no file
 	@$(PY) -m attnflow compare
+
+assignments: $(READY) $(GRADING) ## copies for students, with a zip each, in _build/assignments/release (SALT=autumn)
+	@$(ONE_THREAD) $(PY) -m course assignments --salt "$(SALT)" $(CHAPTER)
+
+grade: $(READY) ## grade submissions, one folder a student (SUBMISSIONS=dir SALT=autumn CHAPTER=kernels): _build/grades
+	@test -n "$(SUBMISSIONS)" || { echo "make grade: say where the submissions are: make grade SUBMISSIONS=dir, one folder a student"; exit 2; }
+	@$(ONE_THREAD) $(PY) -m course grade "$(SUBMISSIONS)" --salt "$(SALT)" $(if $(UNSAFE),--unsafe) $(CHAPTER)
 
 bench: $(READY) ## time the library against what one would write instead: each room, and the loop of a flow
 	@for file in $(filter-out benchmarks/timing.py,$(wildcard benchmarks/*.py)); do $(PY) $$file || exit 1; done
@@ -66,3 +78,9 @@ $(READY): requirements.txt pyproject.toml
 	$(PY) -m pip install -q --disable-pip-version-check -r requirements.txt
 	$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)
+
+$(GRADING): requirements-grading.txt
+	@echo "Installing nbgrader into .venv-grading (a minute the first time)"
+	@test -x .venv-grading/bin/python || $(PYTHON) -m venv .venv-grading
+	.venv-grading/bin/python -m pip install -q --disable-pip-version-check -r requirements-grading.txt
+	@touch $(GRADING)
