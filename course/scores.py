@@ -36,7 +36,7 @@ def judged(of: Assignment, salt: str, asked: dict[str, list[Ask]], answers: list
         own, rest = rest[: len(asked[part.id])], rest[len(asked[part.id]) :]
         steps = _steps(part, of.constants(salt), asked[part.id], own)
         share = round(sum(step.share for step in steps if step.right), 6)
-        hints = tuple(step.hint for step in steps if not step.right)
+        hints = tuple(dict.fromkeys(step.hint for step in steps if not step.right))
         scores.append(Score(part.id, part.title, round(share * full[part.id], 2), full[part.id], hints))
     return scores
 

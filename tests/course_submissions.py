@@ -132,7 +132,8 @@ def rows():
     yield Submission("copy of another salt", "right or wrong", written(foreign), "refused", "*", "another salt")
     hostile = tomllib.loads((Path(__file__).parent / "course_hostile.toml").read_text(encoding="utf-8"))
     for each in hostile["front"]:
-        yield Submission(each["name"], "hostile", written(placed(full, each["code"])), lost=each["lost"])
+        code = each["code"].replace("REPOSITORY", str(source.ROOT))
+        yield Submission(each["name"], "hostile", written(placed(full, code)), lost=each["lost"])
     yield Submission("endless loop in the last cell", "hostile", written(placed(full, "while True: pass", last=True)))
     for each in hostile["answer"]:
         code = each["code"].replace("NAME", name)

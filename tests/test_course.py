@@ -67,6 +67,27 @@ def test_the_tables_of_the_book_are_those_of_the_assignments(name):
     assert path.read_text(encoding="utf-8") == text
 
 
+def solution_lines(chapter):
+    """The lines of solutions that are long enough to be known again, as text."""
+    regions = re.findall(
+        r"### BEGIN SOLUTION\n(.*?)### END SOLUTION", (source.SOURCES / f"{chapter}.py").read_text(), re.DOTALL
+    )
+    return {line.strip() for region in regions for line in region.splitlines() if len(line.strip()) > 30}
+
+
+def test_the_built_site_holds_no_solution():
+    """Pages, sources and the search index: wherever the book is built."""
+    site = source.ROOT / "_build" / "html"
+    if not site.is_dir():
+        pytest.skip("the book is not built")
+    lines = {line for chapter in CHAPTERS for line in solution_lines(chapter)}
+    assert len(lines) > 50
+    for path in site.rglob("*"):
+        if path.suffix in (".html", ".js", ".txt", ".md", ".ipynb", ".json"):
+            text = path.read_text(encoding="utf-8", errors="replace")
+            assert "END SOLUTION" not in text and not [line for line in lines if line in text], path
+
+
 def test_nothing_imports_the_course():
     for path in [*(source.ROOT / "lib").rglob("*.py"), *(source.ROOT / "book").rglob("*.py")]:
         assert not re.search(r"^\s*(from|import) course\b", path.read_text(encoding="utf-8"), re.MULTILINE), path

@@ -3,7 +3,10 @@
 import contextlib
 import hashlib
 import os
+import subprocess
+import sys
 import tempfile
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -173,3 +176,35 @@ def test_the_table_of_the_book_is_what_was_seen(run):
         STORED.parent.mkdir(exist_ok=True)
         STORED.write_text(text, encoding="utf-8")
     assert STORED.read_text(encoding="utf-8") == text
+
+
+KILLED = """import sys
+from pathlib import Path
+sys.path[:0] = [{root!r}, {tests!r}]
+from course import grade
+import course_submissions as submissions
+grade.graded(Path({folder!r}), Path({out!r}), submissions.SALT, (submissions.CHAPTER,), grade.box.Limits(), jobs=1)
+"""
+
+
+def test_a_killed_run_goes_on_and_leaves_no_box(tmp_path):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for number in range(4):
+        place(folder, number, submissions.Submission("own", "", submissions.written(submissions.solved())))
+    root, tests = str(source.ROOT), str(Path(__file__).parent)
+    code = KILLED.format(root=root, tests=tests, folder=str(folder), out=str(out))
+    first = subprocess.Popen(
+        [sys.executable, "-c", code], env=os.environ | {"TMPDIR": str(tmp_path)}, stderr=subprocess.DEVNULL
+    )
+    until = time.monotonic() + 60
+    while not list(out.glob("done/*.json")) and time.monotonic() < until:
+        time.sleep(0.02)
+    first.kill()
+    first.wait()
+    stored = {path.name: path.read_bytes() for path in out.glob("done/*.json")}
+    time.sleep(2)
+    assert 1 <= len(stored) < 4 and not processes(tmp_path)
+    rows = grade.graded(folder, out, submissions.SALT, (submissions.CHAPTER,), box.Limits())
+    assert [row.state for row in rows] == ["graded"] * 4 and len(list(out.glob("done/*.json"))) == 4
+    assert all((out / "done" / name).read_bytes() == content for name, content in stored.items())

@@ -34,6 +34,8 @@ TARGETS = (
     "notebooks",
     "claims",
     "check",
+    "assignments",
+    "grade",
     "bench",
     "lab",
     "doctor",
