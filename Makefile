@@ -62,7 +62,7 @@ doctor: ## one line each on python, venv, disk, torch, threads, chromium, bubble
 	@$(if $(wildcard $(PY)),$(PY),$(PYTHON)) lib/attnflow/doctor.py
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 clean: ## remove the built book and all caches; .venv, notebooks and results stay
 	rm -rf _build .pytest_cache .ruff_cache
