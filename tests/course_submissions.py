@@ -1,8 +1,10 @@
 """Submissions of all kinds, made from the own solution of an assignment: what each should get, and what it may not do."""
 
 import copy
+import io
 import re
 import tomllib
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +44,14 @@ def asked():
     """(letter, name, kind) of all that the parts ask for, once each."""
     found = questions(source.assignment(CHAPTER), SALT, "names")
     return list(dict.fromkeys((letter, ask.name, ask.kind) for letter, asks in found.items() for ask in asks))
+
+
+def bomb():
+    """A small archive of a notebook of 200 MB."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{CHAPTER}.ipynb", bytes(200_000_000))
+    return packed.getvalue()
 
 
 def bare(notebook):
@@ -145,7 +155,7 @@ def rows():
     yield Submission("not a notebook", "files", {f"{CHAPTER}.ipynb": b"%PDF-1.7"}, "refused", "*", "not a notebook")
     yield Submission("a huge file", "files", {f"{CHAPTER}.ipynb": b" " * 6_000_000}, "refused", "*", "more than")
     yield Submission("no file", "files", {}, "missing", "*", "missing")
-    yield Submission("an archive", "files", {f"{CHAPTER}.zip": b"PK\3\4"}, "missing", "*", "archive")
+    yield Submission("a zip bomb", "files", {f"{CHAPTER}.zip": bomb()}, "missing", "*", "archive")
     yield Submission(
         "a link to another's notebook", "files", {f"{CHAPTER}.ipynb": "../s00/x.ipynb"}, "refused", "*", "link"
     )

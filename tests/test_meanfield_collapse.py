@@ -5,7 +5,7 @@ import torch
 from conftest import refusal
 
 from attnflow import runs
-from attnflow.meanfield import collapse, model, setting
+from attnflow.meanfield import collapse, model, setting, task
 
 CPU = torch.device("cpu")
 
@@ -14,7 +14,7 @@ def test_near_zero_the_objective_is_its_quadratic_form():
     """H by hand: decay on the diagonal, minus the pulls between what reads and the entry that writes the answer."""
     settings, decay = {"depth": 2, "m": 3, "k": 2}, 0.3
     net, inputs, targets, state = setting.drawn((0, 1), CPU, scale=1e-4, **settings)
-    pull = collapse.pulls(inputs, targets)
+    pull = task.pulls(inputs, targets)
     heads = torch.einsum("sd,sjmdk,sjmk->s", pull["attention"], state["W_V"], state["W_O"][..., net.slot])
     inner = torch.cat([state["w_1"], state["b"][..., None]], dim=-1)
     neurons = torch.einsum("sd,sjmd,sjm->s", pull["neurons"], inner, state["w_2"][..., net.slot])
@@ -26,7 +26,7 @@ def test_near_zero_the_objective_is_its_quadratic_form():
 def test_pulls_and_thresholds_by_hand():
     inputs = torch.tensor([[[[1.0, 2.0, 0.0], [3.0, 0.0, 1.0]], [[0.0, 0.0, 0.0], [2.0, 0.0, 1.0]]]], dtype=runs.DTYPE)
     targets = torch.tensor([[2.0, -1.0]], dtype=runs.DTYPE)
-    found = collapse.pulls(inputs, targets)
+    found = task.pulls(inputs, targets)
     assert found["attention"].tolist() == [[1.5, 1.0, 0.25]] and found["neurons"].tolist() == [[2.0, 0.0, 0.5, 0.5]]
     edges = collapse.thresholds(inputs, targets, model.Net())
     assert edges["attention"].tolist() == pytest.approx([3.3125**0.5]) and edges["neurons"].tolist() == [4.5**0.5]
@@ -37,7 +37,7 @@ def test_the_leading_mode_is_the_fastest_direction():
     """A particle along the mode is all mode; one across it is none, and its slope has no part along it."""
     net, inputs, targets, state = setting.drawn((3,), CPU, m=2, depth=1)
     along = {name: torch.zeros_like(value) for name, value in state.items()}
-    pull = {name: value / value.norm(dim=1) for name, value in collapse.pulls(inputs, targets).items()}
+    pull = {name: value / value.norm(dim=1) for name, value in task.pulls(inputs, targets).items()}
     along["W_V"][0, 0, 0, :, 0], along["W_O"][0, 0, 0, 0, net.slot] = pull["attention"][0], 1.0
     along["w_1"][0, 0, 1], along["b"][0, 0, 1], along["w_2"][0, 0, 1, net.slot] = *pull["neurons"].split((3, 1), 1), 1.0
     found = collapse.modes(along, inputs, targets, net)

@@ -7,8 +7,8 @@ import pytest
 import sympy as sp
 import torch
 
-from attnflow import runs
-from attnflow.meanfield import band, ceiling, model, onehead, scalar, scan, task
+from attnflow import runs, sweep
+from attnflow.meanfield import band, ceiling, model, onehead, scalar, scan, setting, task
 
 CPU = torch.device("cpu")
 
@@ -192,6 +192,27 @@ def test_a_scan_finds_the_ends_of_a_band(monkeypatch):
     end = onehead.end(*drawn(1), 1)["decay"] / float(critical)
     assert found["stands"] * 0.99 < end < found["falls"] * 1.01
     assert found["falls"] == pytest.approx(scan.FINE * found["stands"])
+
+
+def test_next_to_its_threshold_zero_lets_a_nudge_go_and_draws_it_in(monkeypatch):
+    """Most directions of a nudge shrink before the one that grows is seen: none of these runs may be given up by then."""
+    monkeypatch.setattr(scan, "DOWN", (1.01, 0.99))
+    seeds = runs.replicas((5, 9), 2)
+    net, *data, _ = setting.drawn((5, 9), CPU, depth=1, m=1, parts=("attention",))
+    inputs, targets = (each.repeat_interleave(2, dim=0) for each in data)
+    critical = inputs.new_tensor([onehead.thresholds(*each)["attention"] for each in zip(inputs, targets, strict=True)])
+    nudges = model.init(runs.streams(seeds, "nudge"), net, scan.NUDGE)
+
+    def field_of(rows, decay):
+        return model.field(inputs[rows], targets[rows], net, decay)
+
+    stays, leaves = scan.downwards(field_of, nudges, critical, net)
+    assert torch.allclose(stays, 1.01 * critical) and torch.allclose(leaves, 0.99 * critical)
+
+
+def test_in_the_stored_scan_zero_turns_at_its_threshold():
+    stored = sweep.kept("meanfield-hysteresis")[0]
+    assert np.allclose(stored["stays"], 1.01) and np.allclose(stored["leaves"], 0.99)
 
 
 def test_the_table_has_its_shapes_in_turn():

@@ -715,8 +715,8 @@ seen["fold-stands"]
 seen["band-rule"]
 
 # %% [markdown]
-# Some branches lie inside others, and a run follows the one that it starts on: the scan takes the farthest of six starts. And two blocks can do better than one head; with one head in each of two blocks we met a data set whose band is wider than predicted. On the way down the scan is cut off by a gradient that is small near $\lambda_c$; two of its forty data sets
-# count as bands of a per cent or less for that reason.
+# Some branches lie inside others, and a run follows the one that it starts on: the scan takes the farthest of six starts. And two blocks can do better than one head; with one head in each of two blocks we met a data set whose band is wider than predicted. On the way down there is nothing to choose: in all forty data sets zero
+# draws a nudge in at $1.01\,\lambda_c$ and lets it go at $0.99\,\lambda_c$.
 
 # %% [markdown]
 # ## Phases

@@ -10,26 +10,14 @@ import math
 import torch
 
 from attnflow import Above, Below, Control, Experiment, Near, Trial, flow, runs
-from attnflow.meanfield import model, setting
+from attnflow.meanfield import model, setting, task
 from attnflow.meanfield.setting import claim
 
 SMALL = 1e-4  # the scale of particles near zero, whose interaction is of relative order SMALL**2
 
 
-def pulls(inputs: runs.Stack, targets: runs.Stack) -> dict[str, runs.Stack]:
-    r"""What pulls particles from zero: $b = \frac1n\sum y\,\bar x$ the heads, $a = \frac1n\sum y\,(x_L, 1)$ the neurons.
-
-    inputs: X (S, n, L, d), with the token mean $\bar x$ and the last token $x_L$; targets: y (S, n). Returns ``attention``
-    (S, d) and ``neurons`` (S, d + 1).
-    """
-    mean, last = inputs.mean(dim=2), inputs[:, :, -1]
-    asked = torch.cat([last, torch.ones_like(last[..., :1])], dim=-1)
-    weight = targets[..., None] / inputs.shape[1]
-    return {"attention": (weight * mean).sum(dim=1), "neurons": (weight * asked).sum(dim=1)}
-
-
 def thresholds(inputs: runs.Stack, targets: runs.Stack, net: model.Net) -> dict[str, runs.Stack]:
-    r"""The least decay at which zero is stable: $|b|$ for heads, $|\phi'(0)|\,|a|$ for neurons, :func:`pulls`; (S,) each.
+    r"""The least decay at which zero is stable: $|b|$ for heads, $|\phi'(0)|\,|a|$ for neurons, of ``task.pulls``; (S,) each.
 
     inputs, targets: of the data; net: says which parts there are. The largest of them is $\lambda_c$. Raises WrongUse for an
     activation that is not differentiable at zero, or a last token whose answer is not 0 at the start.
@@ -39,7 +27,7 @@ def thresholds(inputs: runs.Stack, targets: runs.Stack, net: model.Net) -> dict[
         "tokens", float(answer.abs().max()), "0 where the answer of the last token stands", bool((answer == 0).all())
     )
     runs.choice("activation", net.activation, ("tanh", "identity"))
-    return {name: pull.norm(dim=1) for name, pull in pulls(inputs, targets).items() if name in net.parts}
+    return {name: pull.norm(dim=1) for name, pull in task.pulls(inputs, targets).items() if name in net.parts}
 
 
 def modes(state: runs.State, inputs: runs.Stack, targets: runs.Stack, net: model.Net) -> dict[str, runs.Stack]:
@@ -48,7 +36,7 @@ def modes(state: runs.State, inputs: runs.Stack, targets: runs.Stack, net: model
     $W_V$ along b and the entry of $W_O$ that writes the answer, or $(w_1, b)$ along a and that entry of $w_2$: the eigenvector
     $(b/|b|, 1)/\sqrt2$ of H to the eigenvalue $\lambda - |b|$. state: the particles; inputs, targets: of the data.
     """
-    found, pull = {}, pulls(inputs, targets)
+    found, pull = {}, task.pulls(inputs, targets)
     if "attention" in net.parts:
         along = pull["attention"] / pull["attention"].norm(dim=1, keepdim=True)
         ahead = (state["W_V"] * along[:, None, None, :, None]).sum(dim=3)[..., 0]

@@ -11,6 +11,7 @@ import torch
 from scipy import optimize
 
 from attnflow import runs
+from attnflow.meanfield import task
 
 SLOT = 1  # the entry of the last token that is the output, 0 before the first block
 GRID, LEAST = 36, 1e-3  # how many P a branch is followed through, and the least of them beside the greatest
@@ -45,12 +46,8 @@ def thresholds(tokens: object, targets: object) -> dict:
     $\bar x$ is the mean token of a sample, $x_L$ its last, $\langle\cdot\rangle$ the mean over samples. tokens, targets: X
     (n, L, d) and y (n,). Returns ``attention`` and ``neurons``; the larger one is $\lambda_c$ where a block has both.
     """
-    tokens, targets = checked(tokens, targets)
-    last = np.append(tokens[:, -1], np.ones((len(tokens), 1)), axis=1)
-    return {
-        name: float(np.linalg.norm(targets @ seen) / len(targets))
-        for name, seen in (("attention", tokens.mean(axis=1)), ("neurons", last))
-    }
+    stack = (torch.from_numpy(each)[None] for each in checked(tokens, targets))
+    return {name: float(pull.norm()) for name, pull in task.pulls(*stack).items()}
 
 
 def pooled(tokens: np.ndarray, query: np.ndarray, key: np.ndarray) -> np.ndarray:

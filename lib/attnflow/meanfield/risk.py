@@ -187,7 +187,5 @@ SWEEPS = (
         scan,
         {"seed": tuple(range(100, 110)), "clash": (False, True)},
         {"m": 16},
-        probe={"seed": (100,)},
-        brief={"m": 4},
     ),
 )

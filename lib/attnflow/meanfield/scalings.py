@@ -98,8 +98,15 @@ CLAIMS = (
     claim(
         "plain-movement",
         "Without the factor Jm it freezes",
-        r"A learning rate without the factor $Jm$ is the mean field at the time $t/(Jm)$: exponent of the same distance in m.",
-        Trial(moved_run.but(scaling="plain rate"), kinds.slope("movement"), Near(abs=0.08), predict=-1.0),
+        r"A learning rate without the factor $Jm$ is the mean field at the time $t/(Jm)$: exponent of the same distance in m, in "
+        "nine of ten seeds.",
+        Trial(
+            moved_run.but(scaling="plain rate"),
+            kinds.slope("movement"),
+            Near(abs=0.08),
+            predict=-1.0,
+            quota=(9, 10),
+        ),
         Control("the tangent scaling", {"scaling": "tangent"}),
     ),
     claim(

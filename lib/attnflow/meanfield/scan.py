@@ -10,17 +10,24 @@ SHAPES = ((1, 1), (1, 2), (1, 4), (2, 2))  # depth and heads of the data sets 0 
 SETS = 10
 
 STEP, INERTIA, STEPS = 0.2, 0.9, 250  # of heavy-ball descent: a rest of the flow, ten times sooner
-PATIENCE, SETTLED = 24, 1e-10  # rounds until a run is given up, and its squared slope, over lambda^2, that is rest
+PATIENCE, SETTLED = (
+    24,
+    1e-10,
+)  # rounds until a run is given up, and its squared slope, over lambda^2 times its size, that is rest
 GONE, NUDGE = 1e-3, 2e-3  # the mean square of what counts as zero, and the scale of what zero is nudged by
+DEEP = (
+    1e-4  # what is left of a mean square that will not come back: a nudge shrinks in all directions but one that grows
+)
 FIRST, COARSE, FINE = 0.5, 1.08, 1.01  # the first decay beside lambda_c, and the ratios of two that follow each other
 DRAWN = (("weights", 1.0), ("nudge", NUDGE))  # streams and scales of the starts of both ways
 DOWN = (1.03, 1.01, 0.99, 0.97)  # decays of the way down, beside lambda_c
 
 
-def rested(field_of, state: State, decay: Stack, net: model.Net) -> State:
+def rested(field_of, state: State, decay: Stack, net: model.Net, floor: Stack) -> State:
     r"""Each state at rest under its decay: heavy-ball descent until the slope is small, or the patience is over.
 
-    field_of: (rows, decay) -> the field of these runs of the stack; state: name -> (S, ...); decay: (S,); net: of the state.
+    field_of: (rows, decay) -> the field of these runs of the stack; state: name -> (S, ...); decay: (S,); net: of the state;
+    floor: the mean square below which a state is on its way to zero, (S,).
     """
     state, left = {name: value.clone() for name, value in state.items()}, torch.arange(len(decay))
     method = flow.Momentum(INERTIA)
@@ -31,8 +38,8 @@ def rested(field_of, state: State, decay: Stack, net: model.Net) -> State:
         ).state
         for name, value in found.items():
             state[name][left] = value
-        size = model.norms(field(found)[1], net)
-        moving = (size > SETTLED * decay[left] ** 2) & (model.norms(found, net) > GONE**2)
+        slope, size = model.norms(field(found)[1], net), model.norms(found, net)
+        moving = (slope > SETTLED * decay[left] ** 2 * size) & (size > floor[left])
         left = left[moving]
         if not len(left):
             break
@@ -46,11 +53,12 @@ def upwards(field_of, state: State, critical: Stack, net: model.Net) -> tuple[St
     field_of, net: of :func:`rested`; state: the start, name -> (S, ...); critical: $\lambda_c$, (S,).
     """
     decay, ratio = FIRST * critical, torch.full_like(critical, COARSE)
-    state = rested(field_of, state, decay, net)
+    floor = torch.full_like(critical, GONE**2)
+    state = rested(field_of, state, decay, net, floor)
     left, gone = torch.arange(len(critical)), torch.full_like(critical, float("nan"))
     while len(left):
         higher = decay[left] * ratio[left]
-        tried = rested(lambda rows, decay, left=left: field_of(left[rows], decay), _of(state, left), higher, net)
+        tried = rested(lambda rows, decay, left=left: field_of(left[rows], decay), _of(state, left), higher, net, floor)
         stands = model.norms(tried, net) > GONE
         for name, value in tried.items():
             state[name][left[stands]] = value[stands]
@@ -71,7 +79,7 @@ def downwards(field_of, nudges: State, critical: Stack, net: model.Net) -> tuple
     stays, leaves = torch.full_like(critical, float("nan")), torch.full_like(critical, float("nan"))
     for share in DOWN:
         decay = share * critical
-        drawn = model.norms(rested(field_of, nudges, decay, net), net) < start
+        drawn = model.norms(rested(field_of, nudges, decay, net, DEEP * start), net) < start
         stays = torch.where(drawn & leaves.isnan(), decay, stays)
         leaves = torch.where(~drawn & leaves.isnan(), decay, leaves)
     return stays, leaves

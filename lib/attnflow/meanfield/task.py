@@ -50,3 +50,15 @@ def digits(generators: list, samples: int) -> tuple[Stack, Stack]:
     tokens[:, :, :4, :4], tokens[:, :, :4, 4] = rows[chosen], torch.linspace(-1, 1, 4, dtype=runs.DTYPE, device="cpu")
     tokens[:, :, 4, 6] = 1.0
     return tokens, signs[chosen]
+
+
+def pulls(inputs: Stack, targets: Stack) -> dict[str, Stack]:
+    r"""What pulls particles from zero: $b = \frac1n\sum y\,\bar x$ the heads, $a = \frac1n\sum y\,(x_L, 1)$ the neurons.
+
+    inputs: X (S, n, L, d), with the token mean $\bar x$ and the last token $x_L$; targets: y (S, n). Returns ``attention``
+    (S, d) and ``neurons`` (S, d + 1).
+    """
+    mean, last = inputs.mean(dim=2), inputs[:, :, -1]
+    asked = torch.cat([last, torch.ones_like(last[..., :1])], dim=-1)
+    weight = targets[..., None] / inputs.shape[1]
+    return {"attention": (weight * mean).sum(dim=1), "neurons": (weight * asked).sum(dim=1)}

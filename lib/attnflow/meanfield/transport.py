@@ -186,8 +186,8 @@ CLAIMS = (
         "transport-order",
         "The scheme has order 2",
         r"Against particles that carry the density exactly, the error of the outputs at time 4 falls as $h^2$: slope over 70, "
-        "140 and 280 cells.",
-        Trial(refined, observed, Near(abs=0.12), predict=2.0, kind="order"),
+        "140 and 280 cells, in nine of ten seeds. Where the limiter cuts a peak the order comes in late.",
+        Trial(refined, observed, Near(abs=0.12), predict=2.0, kind="order", quota=(9, 10)),
         Control("no slopes in the cells: first-order upwind", {"limiter": "none"}),
     ),
     claim(
