@@ -478,7 +478,7 @@ span.rank()
 # %% tags=["hide-input"]
 counts = [(case, case.count()) for case in counting.listed()]
 least = min(found["gap"] for _, found in counts)
-ratio = claims.Below(1e-6).show([1 / least])
+ratio = claims.Below(1e-7).show([1 / least])
 print("largest singular value beyond the cut over the least before it:", ratio)
 Markdown(counting.table(counts))
 
