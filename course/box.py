@@ -208,7 +208,7 @@ def _heard(command, limits, environment, where):
     """The lines that come out of a process while it stays within its limits, and why it was ended, or an empty text."""
     process = subprocess.Popen(
         command,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=environment,
@@ -219,8 +219,12 @@ def _heard(command, limits, environment, where):
     watch = threading.Thread(target=_watched, args=(process, limits, reasons), daemon=True)
     watch.start()
     size = 0
-    with process.stdout:
+    with process.stdout, process.stdin:
         while chunk := process.stdout.read1(1 << 16):
+            if size == 0:  # it is ready, and from here on it ends with this process
+                with contextlib.suppress(BrokenPipeError):
+                    process.stdin.write(b"go\n")
+                    process.stdin.flush()
             size += len(chunk)
             if size > most:
                 reasons.append(f"its answers are larger than {limits.output} MB")
