@@ -18,7 +18,7 @@ from course import box, feedback, grade, source, tables
 from course.intake import shown
 
 pytestmark = [pytest.mark.course, pytest.mark.skipif(bool(box.missing()), reason=box.missing() or "a box")]
-LIMITS = box.Limits(cells=8, answer=6, total=16, memory=2500, disk=20, output=4, processes=24)
+LIMITS = box.Limits(cells=14, answer=9, total=26, memory=2500, disk=20, output=4, processes=24)
 STORED = source.ROOT / "results" / "course" / "contained.md"
 
 
