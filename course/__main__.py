@@ -2,7 +2,6 @@
 
 import argparse
 import collections
-import dataclasses
 import os
 import sys
 import time
@@ -40,7 +39,7 @@ def grade_all(options: argparse.Namespace) -> int:
     chapters = tuple(options.chapter) or _found(folder, names)
     if not chapters:
         raise Unusable(f"no folder in {str(folder)!r} holds a notebook named {' or '.join(source.CHAPTERS)}.ipynb")
-    bounds = limits()
+    bounds = box.limits()
     if not options.unsafe and (why := box.missing() or grade.binds(bounds)):
         raise Unusable(f"{why}; UNSAFE=1 grades without a box, which is for submissions that you trust")
     manual, roster = (
@@ -71,12 +70,6 @@ def _found(folder, names):
     return tuple(each for each in source.CHAPTERS if each in there or f"{each}.ipynb" in there)
 
 
-def limits() -> box.Limits:
-    """The limits of course.toml on a box."""
-    said = source.settings()["limits"]
-    return box.Limits(**{each.name: said[each.name] for each in dataclasses.fields(box.Limits) if each.name in said})
-
-
 def solve(options: argparse.Namespace) -> int:
     """Grade the own solution of an assignment, as a whole or with lines changed: what a student would get for it."""
     text = (source.SOURCES / f"{options.chapter}.py").read_text(encoding="utf-8")
@@ -88,7 +81,7 @@ def solve(options: argparse.Namespace) -> int:
     notebook = nbformat.writes(source.notebook(options.chapter, options.salt, text)).encode()
     began = time.perf_counter()
     found, reply = scores.graded(
-        options.chapter, options.salt, notebook, (options.seed,), limits(), unsafe=options.unsafe
+        options.chapter, options.salt, notebook, (options.seed,), box.limits(), unsafe=options.unsafe
     )
     for score in found:
         got = "read by hand" if score.points is None else f"{score.points:g} of {score.full:g}"

@@ -14,39 +14,41 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 import psutil
 
+from attnflow.doctor import THREADS
+from course import source
 from course.parts import Answer, Ask
 
 ROOT = Path(__file__).resolve().parent.parent
 INSIDE = ROOT / "course" / "inside.py"
 USERS = 61_000  # the first of the users that a grader who is root takes on in a box: one of its own for every box
-ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
-)
+ONE_THREAD = dict.fromkeys(THREADS, "1")
 SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/alternatives")
 UNSHARED = ("ipc", "pid", "net", "uts", "cgroup-try")
-
-
-class Refused(Exception):
-    """There is no box on this machine, with one line that says what is missing."""
 
 
 @dataclass(frozen=True)
 class Limits:
     """What a submission may use: seconds for all cells, for one answer, and in all; MB of memory, disk, output; processes."""
 
-    cells: float = 60
-    answer: float = 60
-    total: float = 240
-    memory: int = 3000
-    disk: int = 100
-    output: int = 16
-    processes: int = 40
+    cells: float
+    answer: float
+    total: float
+    memory: int
+    disk: int
+    output: int
+    processes: int
+
+
+def limits() -> Limits:
+    """The limits of course.toml."""
+    said = source.settings()["limits"]
+    return Limits(**{each.name: said[each.name] for each in fields(Limits)})
 
 
 @dataclass(frozen=True)
@@ -86,35 +88,21 @@ def _walls(task: Path, scratch: int | None) -> list[str]:
             command += ["--symlink", os.readlink(path), str(path)]
         elif path.exists():
             command += ["--ro-bind", str(path), str(path)]
+    scratch_of = ["--perms", "1777", *([] if scratch is None else ["--size", str(scratch)]), "--tmpfs"]
+    inside = {
+        environment: "/box/venv",
+        ROOT / "lib/attnflow": "/box/lib/attnflow",
+        INSIDE: "/box/inside.py",
+        task: "/box/task",
+    }
     command += ["--perms", "0755", "--dir", "/box", "--perms", "0755", "--dir", "/box/lib"]
-    command += [
-        "--ro-bind",
-        str(environment),
-        "/box/venv",
-        "--ro-bind",
-        str(ROOT / "lib/attnflow"),
-        "/box/lib/attnflow",
-    ]
-    command += ["--ro-bind", str(INSIDE), "/box/inside.py", "--ro-bind", str(task), "/box/task"]
-    size = [] if scratch is None else ["--size", str(scratch)]
-    command += [
-        "--proc",
-        "/proc",
-        "--dev",
-        "/dev",
-        "--perms",
-        "1777",
-        *size,
-        "--tmpfs",
-        "/dev/shm",
-        "--remount-ro",
-        "/dev",
-    ]
-    command += ["--perms", "1777", *size, "--tmpfs", "/tmp", "--remount-ro", "/", "--chdir", "/tmp"]
-    return [
-        *command,
-        *(part for name, value in _environment("/box/lib", "/tmp").items() for part in ("--setenv", name, value)),
-    ]
+    for path, place in inside.items():
+        command += ["--ro-bind", str(path), place]
+    command += ["--proc", "/proc", "--dev", "/dev", *scratch_of, "/dev/shm", "--remount-ro", "/dev"]
+    command += [*scratch_of, "/tmp", "--remount-ro", "/", "--chdir", "/tmp"]
+    for name, value in _environment("/box/lib", "/tmp").items():
+        command += ["--setenv", name, value]
+    return command
 
 
 def _environment(library, home):
@@ -252,11 +240,7 @@ def _watched(process, limits, reasons):
 def _memory(parent):
     """Bytes that a process and all that it started hold; pages that a fork shares count once, where the system tells."""
     size = 0
-    try:
-        family = [psutil.Process(parent), *psutil.Process(parent).children(recursive=True)]
-    except psutil.Error:
-        return size
-    for each in family:
+    for each in _family(parent):
         try:
             size += each.memory_full_info().pss
         except psutil.AccessDenied:
@@ -267,14 +251,19 @@ def _memory(parent):
     return size
 
 
+def _family(parent):
+    """A process and all that it started, as far as they are still there."""
+    try:
+        first = psutil.Process(parent)
+        return [first, *first.children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
 def _end(process):
     """Kill a process with all that it started: where it is bubblewrap, the first process of a namespace takes all with it."""
-    try:
-        family = psutil.Process(process.pid).children(recursive=True)
-    except psutil.Error:
-        family = []
-    for each in (process, *family):
-        with contextlib.suppress(psutil.Error, OSError):
+    for each in _family(process.pid):
+        with contextlib.suppress(psutil.Error):
             each.kill()
 
 

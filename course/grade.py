@@ -19,7 +19,7 @@ from course.parts import Ask
 class Row:
     """One student and one assignment: its ``state`` (graded, late, refused, missing), why, and what the parts got.
 
-    parts: letter -> {"title", "points" (None: still to be read), "full", "hints", "comment"}; faults: [cell, text] of the
+    parts: letter -> {"part", "title", "points" (None: still to be read), "full", "hints", "comment"}; faults: [cell, text] of the
     run; share: of its points that late work keeps; seconds: that its box took.
     """
 
@@ -138,16 +138,7 @@ def _row(handed, state, parts=None, reply=None):
     if parts is None:
         of, full = source.assignment(handed.chapter), source.points(handed.chapter)
         parts = [scores.Score(part.id, part.title, 0.0, full[part.id]) for part in of.parts]
-    told = {
-        part.part: {
-            "title": part.title,
-            "points": part.points,
-            "full": part.full,
-            "hints": list(part.hints),
-            "comment": "",
-        }
-        for part in parts
-    }
+    told = {part.part: asdict(part) | {"hints": list(part.hints), "comment": ""} for part in parts}
     reasons = [handed.reason, reply.reason if reply else ""]
     return Row(
         handed.student,

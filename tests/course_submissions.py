@@ -55,11 +55,11 @@ def bomb():
 
 
 def bare(notebook):
-    """A copy without answers, as nbgrader would make it."""
+    """A copy without answers in its cells of code, those that nbgrader makes."""
     found = copy.deepcopy(notebook)
     for cell in found.cells:
         if cell.metadata.nbgrader.solution:
-            cell.source = REGION.sub(r"\1raise NotImplementedError()", cell.source)
+            cell.source = REGION.sub(r"\1# YOUR CODE HERE\n\1raise NotImplementedError()", cell.source)
     return found
 
 

@@ -321,7 +321,7 @@ def test_the_grader_tells_another_system_what_to_do(monkeypatch):
 def test_a_submission_runs_without_a_box_where_it_is_trusted():
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("def double(x): return 2 * x\n1 / 0")])
     asks = [box.Ask("double", {"x": np.arange(3.0)}), box.Ask("absent", {})]
-    reply = box.run(nbformat.writes(notebook).encode(), asks, box.Limits(), 0, unsafe=True)
+    reply = box.run(nbformat.writes(notebook).encode(), asks, box.limits(), 0, unsafe=True)
     assert np.array_equal(reply.answers[0].value, [0, 2, 4]) and "defines no absent" in reply.answers[1].error
     assert reply.faults == [(1, "ZeroDivisionError: division by zero")] and not reply.reason
 
@@ -331,10 +331,10 @@ def test_an_answer_may_use_what_a_visible_test_defines():
     test = nbformat.v4.new_code_cell(code, metadata={"nbgrader": {"grade": True}})
     answer = nbformat.v4.new_code_cell("def turn(x): return twice(x) * pi")
     notebook = nbformat.writes(nbformat.v4.new_notebook(cells=[test, answer])).encode()
-    reply = box.run(notebook, [box.Ask("turn", {"x": 1.0})], box.Limits(), 0, unsafe=True)
+    reply = box.run(notebook, [box.Ask("turn", {"x": 1.0})], box.limits(), 0, unsafe=True)
     assert not reply.answers[0].error and not reply.faults
     assert reply.answers[0].number() == pytest.approx(2 * np.pi)
-    faults = box.run(notebook, [], box.Limits(), 0, unsafe=True, tests=True).faults
+    faults = box.run(notebook, [], box.limits(), 0, unsafe=True, tests=True).faults
     assert [cell for cell, _ in faults] == [1]
 
 

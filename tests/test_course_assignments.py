@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+from course_submissions import bare
 
 from course import box, grade, release, scores, source
 from course.parts import TOLERANCE
@@ -75,7 +76,7 @@ def seen(copies):
 
     def one(item):
         place, (key, (chapter, salt, notebook, more)) = item
-        return key, scores.graded(chapter, salt, notebook, ("0",), box.Limits(), 10 + place % 2, **more)
+        return key, scores.graded(chapter, salt, notebook, ("0",), box.limits(), 10 + place % 2, **more)
 
     with ThreadPoolExecutor(2) as pool:
         return dict(pool.map(one, enumerate(work.items())))
@@ -148,6 +149,15 @@ def test_a_copy_holds_no_solution_and_the_zip_the_library(copies, chapter, salt,
             assert not [name for name in library.namelist() if "course" in name or "assignments" in name]
 
 
+@pytest.mark.parametrize("chapter", source.CHAPTERS)
+def test_the_blank_copies_of_the_tests_are_those_of_nbgrader(copies, chapter):
+    made = nbformat.read(copies[chapter, SALTS[0]] / f"{chapter}.ipynb", as_version=4)
+    ours = bare(source.notebook(chapter, SALTS[0]))
+    assert [cell.source for cell in ours.cells if cell.cell_type == "code"] == [
+        cell.source for cell in made.cells if cell.cell_type == "code"
+    ]
+
+
 def numbers(value):
     """All numbers of plain data, one behind the other."""
     if isinstance(value, dict):
@@ -194,4 +204,4 @@ def test_the_library_holds_no_answer(seen, chapter):
 
 
 def test_the_limit_on_processes_binds():
-    assert grade.binds(box.Limits()) == ""
+    assert grade.binds(box.limits()) == ""

@@ -183,7 +183,7 @@ from pathlib import Path
 sys.path[:0] = [{root!r}, {tests!r}]
 from course import grade
 import course_submissions as submissions
-grade.graded(Path({folder!r}), Path({out!r}), submissions.SALT, (submissions.CHAPTER,), grade.box.Limits(), jobs=1)
+grade.graded(Path({folder!r}), Path({out!r}), submissions.SALT, (submissions.CHAPTER,), grade.box.limits(), jobs=1)
 """
 
 
@@ -207,6 +207,6 @@ def test_a_killed_run_goes_on_and_leaves_no_box(tmp_path):
     while processes(tmp_path) and time.monotonic() < until:
         time.sleep(0.1)
     assert 1 <= len(stored) < 4 and not processes(tmp_path)
-    rows = grade.graded(folder, out, submissions.SALT, (submissions.CHAPTER,), box.Limits())
+    rows = grade.graded(folder, out, submissions.SALT, (submissions.CHAPTER,), box.limits())
     assert [row.state for row in rows] == ["graded"] * 4 and len(list(out.glob("done/*.json"))) == 4
     assert all((out / "done" / name).read_bytes() == content for name, content in stored.items())

@@ -24,7 +24,7 @@
 #
 # It takes about 90 minutes. There are 20 points: a <<points:a>>, b <<points:b>>, c <<points:c>>, d <<points:d>>, e <<points:e>>, f <<points:f>>. You need chapter 5 up to the section on the jump.
 #
-# Answer in the cells that raise `NotImplementedError`, below the line that says what to define. The tests under each part do not know the answer: they check it against a limit, a symmetry or a simulation, and tell you where to look. Your answers are graded at other inputs than those of the tests.
+# Answer where a cell says `YOUR CODE HERE`, below the line that says what to define. The tests under each part do not know the answer: they check it against a limit, a symmetry or a simulation, and tell you where to look. Your answers are graded at other inputs than those of the tests.
 
 # %% [markdown]
 # **Letters.** The weight decay is $\lambda$, and a dot is the derivative by time. The risk $\mathcal L$ is the mean loss over $n$ samples; the objective $\mathcal Q$ is the risk with the decay. There are $N$ particles in all. A *chain* is a particle of $p$ numbers $a_1, \dots, a_p$ of which the net sees the product alone; $u$ is an output.
