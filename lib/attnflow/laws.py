@@ -12,15 +12,18 @@ import sympy as sp
 import torch
 from torch.func import grad, jvp, vmap
 
-from attnflow import runs
+from attnflow import door, runs
 from attnflow.runs import Stack
 
+PAIR = door.together("S d k", "S e k")
 
+
+@door.takes(left="S ... d k", right="S ... e k")
 def imbalance(left: Stack, right: Stack) -> Stack:
     r"""Balance matrix $A^\top A - B^\top B$ of two factors that meet in a product $A B^\top$.
 
     Constant along the gradient flow of any loss that sees only $A B^\top$ (chapter 1).
-    left: (S, d, k), right: (S, e, k). Returns (S, k, k), symmetric.
+    left: (S, ..., d, k), right: (S, ..., e, k). Returns (S, ..., k, k), symmetric.
 
     >>> a = torch.eye(2, dtype=torch.float64)[None]
     >>> bool((imbalance(a, a) == 0).all())
@@ -29,6 +32,7 @@ def imbalance(left: Stack, right: Stack) -> Stack:
     return left.mT @ left - right.mT @ right
 
 
+@door.takes(incoming="S d k", outgoing="S k o")
 def neuron_imbalance(incoming: Stack, outgoing: Stack) -> Stack:
     r"""Balance $\|v_j\|^2 - \|o_j\|^2$ of every neuron between two layers, the diagonal of the balance matrix.
 
@@ -38,6 +42,7 @@ def neuron_imbalance(incoming: Stack, outgoing: Stack) -> Stack:
     return incoming.square().sum(dim=1) - outgoing.square().sum(dim=2)
 
 
+@door.takes(expression=door.EXPRESSION, velocity=door.VELOCITY)
 def time_derivative(expression: sp.Basic, velocity: dict) -> sp.Basic:
     r"""Derivative of a sympy expression or matrix along a flow, by the chain rule.
 
@@ -55,6 +60,7 @@ def time_derivative(expression: sp.Basic, velocity: dict) -> sp.Basic:
     return expression.applyfunc(along) if isinstance(expression, sp.MatrixBase) else along(expression)
 
 
+@door.takes(expression=door.EXPRESSION, velocity=door.VELOCITY)
 def is_law(expression: sp.Basic, velocity: dict) -> bool:
     """Whether every entry of an ``expression`` keeps its value along a flow of that ``velocity``, identically."""
     derivative = time_derivative(expression, velocity)
@@ -62,12 +68,14 @@ def is_law(expression: sp.Basic, velocity: dict) -> bool:
     return all(sp.simplify(entry) == 0 for entry in entries)
 
 
+@door.takes(values="gaps: K S ...")
 def drift(values: torch.Tensor) -> Stack:
     r"""How far a law moved: $\max |C(t_k) - C(0)|$ over records and entries. values: (K, S, ...). Returns (S,)."""
     moved = (values - values[:1]).abs()
     return moved.flatten(2).amax(dim=(0, 2)) if moved.ndim > 2 else moved.amax(dim=0)
 
 
+@door.takes(before=PAIR, after=PAIR, before_gradient=PAIR, step=door.POSITIVE)
 def step_identity(before: tuple, after: tuple, before_gradient: tuple, step: float) -> Stack:
     r"""Residual of the exact one-step identity of descent for two factors that meet in a product.
 
@@ -84,6 +92,15 @@ def step_identity(before: tuple, after: tuple, before_gradient: tuple, step: flo
 QUIET = 3  # batches of brackets in a row that add nothing: then the rank has stopped
 
 
+@door.takes(
+    output=door.FUNCTION,
+    size=door.either(door.COUNT, door.named(door.several(door.COUNT, least=0))),
+    sample=door.FUNCTION,
+    points=door.COUNT,
+    batch=door.COUNT,
+    deepest=door.COUNT,
+    tolerance=door.POSITIVE,
+)
 def count(
     output: Callable,
     size: int | dict[str, tuple],
@@ -165,6 +182,7 @@ def _closure(output, size, sample, generator, batch, deepest, tolerance):
     return {"rank": rank, "rank_gradients": first, "depth": depth - 1, "closed": closed, "gap": gap}
 
 
+@door.takes(rows="R P", tolerance=door.POSITIVE)
 def numerical_rank(rows: torch.Tensor, tolerance: float = 1e-9) -> tuple[int, float]:
     """Rank of a set of vectors, each scaled to length one, and the gap of the singular values at the cut.
 
@@ -186,6 +204,7 @@ def numerical_rank(rows: torch.Tensor, tolerance: float = 1e-9) -> tuple[int, fl
     return rank, gap
 
 
+@door.takes(rows=door.COUNT, width=door.COUNT)
 def product_laws(rows: int, width: int) -> int:
     r"""Number of independent entries of $A^\top A - B^\top B$ at a generic point, for $A B^\top$ with k columns.
 
@@ -195,6 +214,4 @@ def product_laws(rows: int, width: int) -> int:
     >>> product_laws(rows=8, width=2), product_laws(rows=4, width=6)
     (3, 18)
     """
-    runs.integer("rows", rows)
-    runs.integer("width", width)
     return width * (width + 1) // 2 if width <= rows else rows * width - rows * (rows - 1) // 2

@@ -1,0 +1,64 @@
+"""Public functions refuse what they must not be given, in one clear line: wrong calls of each, see tests/public.py."""
+
+import inspect
+
+import public
+import pytest
+import torch
+from conftest import refusal
+
+from attnflow import door, laws
+
+ROWS, REASONS = public.table()
+FUNCTIONS = public.public()
+
+
+def test_every_row_is_of_a_public_function_and_names_each_of_its_parameters():
+    assert sorted(set(ROWS) - set(FUNCTIONS)) == [] == sorted(set(REASONS) & set(ROWS))
+    for name, row in ROWS.items():
+        parameters = inspect.signature(FUNCTIONS[name]).parameters.values()
+        asked = [each.name for each in parameters if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+        assert set(asked) <= set(row.make()), name
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_wrong_calls_are_refused_in_one_line(name):
+    found = list(public.probe(name, FUNCTIONS[name], ROWS[name]))
+    told = [f"{each.parameter}: {each.wrong} {each.outcome} {each.said}" for each in found if each.outcome != "clear"]
+    assert [line for line in told if " obscure " not in line] == []
+    assert len(told) <= 0.05 * len(found), told
+
+
+def test_the_probe_sees_what_is_not_refused():
+    row = public.table()[0]["laws.neuron_imbalance"]
+    open_door = {
+        each.outcome for each in public.probe("laws.neuron_imbalance", inspect.unwrap(laws.neuron_imbalance), row)
+    }
+    assert open_door == {"silent", "obscure"}
+
+
+def test_sizes_are_one_all_through_a_call_and_told():
+    one, two = (torch.ones(2, rows, columns, dtype=torch.float64) for rows, columns in ((3, 5), (4, 6)))
+    said = refusal(lambda: laws.imbalance(one, two))
+    assert "right = a tensor of float64 and shape (2, 4, 6)" in said and "(S, ..., e, k), where S = 2 and k = 5" in said
+    assert "a finite float64 tensor" in refusal(lambda: laws.imbalance(one.float(), two))
+    assert "not finite" in refusal(lambda: laws.imbalance(one / 0, two))
+
+
+def test_what_the_library_hands_to_itself_is_not_checked_again():
+    @door.takes(value=door.COUNT)
+    def inner(value):
+        return value
+
+    @door.takes(value=door.COUNT)
+    def outer(value):
+        if value == 3:
+            raise ArithmeticError
+        return inner(-value)
+
+    assert outer(2) == -2 and "value = -2" in refusal(lambda: inner(-2))
+    with pytest.raises(ArithmeticError):
+        outer(3)
+    assert "value = 0" in refusal(lambda: outer(0))
+    with pytest.raises(TypeError, match="inner has no parameter other"):
+        door.takes(other=door.COUNT)(inspect.unwrap(inner))
