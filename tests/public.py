@@ -70,14 +70,22 @@ def part(function, module):
 
 
 def public():
-    """What the library pages list: "module.function" -> function, without the parts of sections."""
+    """What the library pages list and what takes an argument: "module.function" -> function, without the parts of sections."""
     found, listed = {}, pages().public
     for module in stamp.library():
         for name in listed(module):
             value = getattr(importlib.import_module(module), name)
-            if callable(value) and not inspect.isclass(value) and not part(value, module):
+            called = callable(value) and not inspect.isclass(value) and inspect.signature(value).parameters
+            if called and not part(value, module):
                 found[f"{module.removeprefix('attnflow.')}.{name}"] = value
     return found
+
+
+def missing(word=""):
+    """The public functions whose name contains a ``word`` and that have neither a row nor a reason, maybe one of their module."""
+    rows, reasons = table()
+    known = set(rows) | set(reasons)
+    return [name for name in public() if word in name and not known & {name, f"{name.rpartition('.')[0]}.*"}]
 
 
 def table():
@@ -107,7 +115,7 @@ def of_tensor(value, others):
     """What is wrong with a tensor of another kind, or of other sizes than the ``others`` of its call have."""
     if value.is_floating_point():
         for word, number in (("nan", math.nan), ("inf", math.inf)):
-            broken = value.clone()
+            broken = value.detach().clone(memory_format=torch.contiguous_format)
             broken.view(-1)[-1] = number
             yield word, broken
         yield "dtype", value.to(torch.float32)
@@ -176,6 +184,9 @@ def outcome(function, arguments, longest=LONGEST):
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             answer = function(**arguments)
+            if hasattr(answer, "__enter__"):
+                with answer:
+                    pass
             if inspect.isgenerator(answer):
                 answer = list(answer)
         return "silent", f"answered {type(answer).__name__}"
@@ -220,12 +231,16 @@ def probe(name, function, row):
         fine |= {(parameter, word): reason for word in words}
     called = positional(function, valid)
     found, said = outcome(called, row.make(), 60)
-    assert found == "silent", f"{name}: the valid call fails: {said}"
+    if found != "silent":
+        raise AssertionError(f"{name}: the valid call fails: {said}")
     used, parameters = set(), inspect.signature(function).parameters
     for parameter, value in valid.items():
         others = [size for name, each in valid.items() if name != parameter for size in sizes(each)]
         for word, _ in wrongs(value, others):
-            if word == "none" and parameters[parameter].default is None:
+            optional = word == "none" and parameters[parameter].default is None
+            if optional or (
+                word in ("none", "type") and parameters[parameter].kind is inspect.Parameter.VAR_POSITIONAL
+            ):
                 continue
             arguments = row.make()
             arguments[parameter] = dict(wrongs(arguments[parameter], others))[word]
@@ -234,8 +249,8 @@ def probe(name, function, row):
                 used.add((parameter, word))
                 found, said = ("clear", fine[parameter, word]) if found == "silent" else (found, said)
             yield Wrong(name, parameter, word, found, said)
-    idle = set(fine) - used
-    assert not idle, f"{name}: fine says what is no wrong call: {sorted(idle)}"
+    if idle := set(fine) - used:
+        raise AssertionError(f"{name}: fine names what is no wrong call: {sorted(idle)}")
 
 
 def run(word=""):
@@ -271,8 +286,7 @@ def main(arguments=None):
     parser.add_argument("--missing", action="store_true", help="list the public functions without a row or a reason")
     options = parser.parse_args(arguments)
     if options.missing:
-        rows, reasons = table()
-        print("\n".join(name for name in public() if name not in rows and name not in reasons and options.word in name))
+        print("\n".join(missing(options.word)))
         return 0
     found = run(options.word)
     for each in found if options.rows else ():

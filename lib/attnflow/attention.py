@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from attnflow import runs
+from attnflow import door, runs
 from attnflow.runs import Stack
 
 KERNELS = ("softmax", "exp", "gaussian", "normalised_gaussian")
@@ -83,6 +83,7 @@ class Kernel:
         return 2 * scale * self.c * by_queries, 2 * scale * self.c * by_keys
 
 
+@door.takes(weights="real: B...", slope="real: B...", dim=door.whole(-20))
 def softmax_slope(weights: torch.Tensor, slope: torch.Tensor, dim: int = -1) -> torch.Tensor:
     r"""Slope by the logits of a softmax over one axis, $S_{ij}(E_{ij} - \sum_l S_{il}E_{il})$.
 
@@ -96,6 +97,7 @@ def softmax_slope(weights: torch.Tensor, slope: torch.Tensor, dim: int = -1) -> 
     return weighted - weights * weighted.sum(dim=dim, keepdim=True)
 
 
+@door.takes(weights="real: S ... M L")
 def entropy_deficit(weights: torch.Tensor) -> Stack:
     r"""$1 - H/\log L$ of attention, averaged over all its rows: 0 uniform, 1 one-hot.
 

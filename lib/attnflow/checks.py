@@ -8,13 +8,23 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from attnflow import flow, laws, runs
+from attnflow import door, flow, laws, runs
 from attnflow.runs import State
 
 STEPS = (0.04, 0.02, 0.01, 0.005)
+STEP_SIZES = door.several(door.POSITIVE)
+METHOD = door.is_a("a method such as Descent() or Heun()", lambda value: hasattr(value, "bind"))
 Problem = Callable[..., tuple[flow.fields.Field, State]]
 
 
+@door.takes(
+    problem=door.FUNCTION,
+    balances=door.FUNCTION,
+    steps=STEP_SIZES,
+    time=door.POSITIVE,
+    records=door.whole(2),
+    method=METHOD,
+)
 def drift(
     seeds: tuple,
     device: torch.device,
@@ -40,6 +50,7 @@ def drift(
     return stacked(found) | {"steps": steps}
 
 
+@door.takes(problem=door.FUNCTION, steps=STEP_SIZES, time=door.POSITIVE, method=METHOD)
 def order(
     seeds: tuple,
     device: torch.device,
@@ -66,6 +77,7 @@ def order(
     return {"error": torch.stack(errors), "steps": steps}
 
 
+@door.takes(problem=door.FUNCTION, pairs=door.FUNCTION, step=door.POSITIVE, steps=door.COUNT, method=METHOD)
 def one_step(
     seeds: tuple,
     device: torch.device,
@@ -94,6 +106,13 @@ def one_step(
     return worst
 
 
+@door.takes(
+    field=door.FUNCTION,
+    start=door.named("S ..."),
+    ends=door.like("start", drop=1, finite=True),
+    step=door.POSITIVE,
+    steps=door.COUNT,
+)
 def steps_apart(field: flow.fields.Field, start: State, ends: State, step: float, steps: int) -> float:
     """Largest difference of the weights that plain steps of one run reached to those of a ``field``, the first of its runs.
 
@@ -103,6 +122,7 @@ def steps_apart(field: flow.fields.Field, start: State, ends: State, step: float
     return max(float((state[name][0] - value.detach()).abs().max()) for name, value in ends.items())
 
 
+@door.takes(rows=door.several(door.named(door.instance(torch.Tensor))))
 def stacked(rows: list[dict]) -> dict:
     """Dicts of like tensors as one dict of their stacks: ``rows``, J of name -> (S, ...), to name -> (J, S, ...)."""
     return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}

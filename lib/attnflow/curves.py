@@ -5,10 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from attnflow import runs
+from attnflow import door, runs
 from attnflow.runs import Stack
 
+SPREAD = door.either("curve: K 1", "curve: K S")
 
+
+@door.takes(steps=door.several(door.POSITIVE, 2, "J"), errors="curve: J ...")
 def order(steps: Sequence, errors: torch.Tensor) -> torch.Tensor:
     r"""The order $p$ in error $\approx C h^p(1 + ch + eh^2)$, from the four smallest steps $h, qh, q^2h, q^3h$, free of $c, e$.
 
@@ -32,6 +35,7 @@ def order(steps: Sequence, errors: torch.Tensor) -> torch.Tensor:
     return found[0]
 
 
+@door.takes(places=door.several(door.POSITIVE, 2, "W"), values="curve: W ...")
 def log_slope(places: Sequence, values: torch.Tensor) -> Stack:
     r"""Least-squares slope of $\log$ value against $\log$ place. places: (W,), values: (W, S). Returns (S,).
 
@@ -43,6 +47,7 @@ def log_slope(places: Sequence, values: torch.Tensor) -> Stack:
     return (place * values.log()).sum(dim=0) / place.square().sum()
 
 
+@door.takes(places=door.several(door.POSITIVE, 2, "W"), values="curve: W ...")
 def power_crossing(places: Sequence, values: torch.Tensor) -> Stack:
     """Where a power law fitted to ``values`` (W, S) over ``places`` (W,) crosses 1, infinite where it does not grow. (S,).
 
@@ -54,6 +59,7 @@ def power_crossing(places: Sequence, values: torch.Tensor) -> Stack:
     return torch.where(power > 0, torch.exp(centre - values.log().mean(dim=0) / power), torch.inf)
 
 
+@door.takes(times=SPREAD, values=SPREAD, inside="bool: K S")
 def window_slope(times: torch.Tensor, values: torch.Tensor, inside: torch.Tensor) -> Stack:
     """Least-squares slope of ``values`` against ``times``, both (K, S) or (K, 1), where ``inside`` (K, S) is true. (S,).
 
@@ -66,6 +72,7 @@ def window_slope(times: torch.Tensor, values: torch.Tensor, inside: torch.Tensor
     return (time * (value - value.nanmean(dim=0))).nansum(dim=0) / time.square().nansum(dim=0)
 
 
+@door.takes(times="real: K", values="curve: K S", level=door.NUMBER)
 def first_crossing(times: torch.Tensor, values: torch.Tensor, level: float) -> Stack:
     """First time at which each run reaches a ``level``, linear between records. times: (K,), values: (K, S). Returns (S,).
 
@@ -79,6 +86,7 @@ def first_crossing(times: torch.Tensor, values: torch.Tensor, level: float) -> S
     return times[above - 1] + share * (times[above] - times[above - 1])
 
 
+@door.takes(times="curve: K S", values="curve: K S")
 def last_crossing(times: torch.Tensor, values: torch.Tensor) -> Stack:
     """The time from which a curve stays positive, linear between records.
 
@@ -99,6 +107,7 @@ def last_crossing(times: torch.Tensor, values: torch.Tensor) -> Stack:
     return torch.where(before + 1 < seen.sum(dim=0), found, torch.nan)
 
 
+@door.takes(times="curve: K S", values="curve: K S ...", when="real: S")
 def at(times: torch.Tensor, values: torch.Tensor, when: Stack) -> torch.Tensor:
     """A curve at given times, linear between records: times (K, S), values (K, S, ...), when (S,). Returns (S, ...)."""
     column = torch.arange(times.shape[1], device=times.device)
@@ -108,6 +117,7 @@ def at(times: torch.Tensor, values: torch.Tensor, when: Stack) -> torch.Tensor:
     return values[after - 1, column] * (1 - share) + values[after, column] * share
 
 
+@door.takes(values="curve: K S ...")
 def final(values: torch.Tensor) -> torch.Tensor:
     """The last of the ``values`` of every run that is not NaN: (K, S, ...) -> (S, ...)."""
     seen = ~values.flatten(2).isnan().all(dim=2) if values.ndim > 2 else ~values.isnan()
@@ -116,12 +126,14 @@ def final(values: torch.Tensor) -> torch.Tensor:
     return values[last, torch.arange(values.shape[1], device=values.device)]
 
 
+@door.takes(values="curve: K ...")
 def least(values: torch.Tensor) -> torch.Tensor:
     """The smallest of the ``values`` over records that is not NaN, NaN where all are: (K, ...) -> (...)."""
     found = values.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf).amin(dim=0)
     return torch.where(values.isnan().all(dim=0), torch.nan, found)
 
 
+@door.takes(values="curve: K ...")
 def most(values: torch.Tensor) -> torch.Tensor:
     """The largest of the ``values`` over records that is not NaN, NaN where all are: (K, ...) -> (...)."""
     return -least(-values)

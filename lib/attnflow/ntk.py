@@ -10,10 +10,11 @@ from collections.abc import Callable
 import torch
 from torch.func import jacrev, vmap
 
-from attnflow import runs
+from attnflow import door, runs
 from attnflow.runs import Stack, State
 
 
+@door.takes(left="B... a d", right="B... b d")
 def arc_cosine(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     r"""Arc-cosine kernels of two sets of vectors, which are what ReLU neurons average to.
 
@@ -35,11 +36,13 @@ def arc_cosine(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, t
     return zeroth, first
 
 
+@door.takes(values="S n k")
 def features(values: Stack) -> Stack:
     r"""Kernel of output weights, $\Psi\Psi^\top$. values: (S, n, k). Returns (S, n, n)."""
     return values @ values.mT
 
 
+@door.takes(inputs="S R a", slopes="S R b", samples=door.COUNT)
 def rank_one(inputs: Stack, slopes: Stack, samples: int) -> Stack:
     r"""Kernel of a matrix whose gradient is $\sum_i a_i b_i^\top$ over the positions i of a sample.
 
@@ -64,6 +67,7 @@ def rank_one(inputs: Stack, slopes: Stack, samples: int) -> Stack:
     return half + half.mT
 
 
+@door.takes(gradients="S n d e", left="S d k", right="S e k")
 def factors(gradients: Stack, left: Stack, right: Stack) -> Stack:
     r"""Kernel of two factors A, B that the output sees only through $A B^\top$, from $G_n = \partial f_n/\partial (AB^\top)$.
 
@@ -79,6 +83,7 @@ def factors(gradients: Stack, left: Stack, right: Stack) -> Stack:
     return gradients.flatten(2) @ through.flatten(2).mT
 
 
+@door.takes(output=door.FUNCTION, state=door.named("S ..."), inputs="S n ...")
 def from_jacobian(output: Callable, state: State, inputs: Stack) -> State:
     """The same kernels from the Jacobian, by ``torch.func``: the slow twin.
 
@@ -90,6 +95,7 @@ def from_jacobian(output: Callable, state: State, inputs: Stack) -> State:
     return {name: value @ value.mT for name, value in flat.items()}
 
 
+@door.takes(kernel="S n n", residual="S n", step=door.either(door.POSITIVE, "S"), steps=door.COUNT)
 def linear_losses(kernel: Stack, residual: Stack, step: float | Stack, steps: int) -> torch.Tensor:
     r"""Losses of descent if the kernel stayed as it is: $\frac12|(I - \eta K)^j r_0|^2$ for j = 0 ... steps.
 
@@ -104,6 +110,7 @@ def linear_losses(kernel: Stack, residual: Stack, step: float | Stack, steps: in
     return (factor**powers * start).sum(dim=2) / 2
 
 
+@door.takes(kernel="S n n", reference="S n n")
 def distance(kernel: Stack, reference: Stack) -> Stack:
     """Frobenius distance of a ``kernel`` to its ``reference``, (S, n, n) each, over the size of the latter. Returns (S,)."""
     return (kernel - reference).flatten(1).norm(dim=1) / reference.flatten(1).norm(dim=1)

@@ -2,10 +2,12 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from attnflow import runs
+from attnflow import door, runs
 
 # Each at least 3:1 against a white page and, turned over for a dark one, against that; told apart with any colour vision.
 # What is measured is blue or another hue of its own, theory is dashed and black, a control is orange.
@@ -18,6 +20,9 @@ COLOURS = {
     "sky": "#2A9BE0",
     "black": "#212121",
 }
+AXES, COLOUR = door.instance(Axes), door.choice(*COLOURS)
+LINES = door.several(door.instance((tuple, list)))
+CLAIM = door.is_a("a Claim", lambda value: hasattr(value, "predicted"))
 PHASES = ("#1560A822", "#C96F1E22", "#2E8B5722", "#6A1FC01C")  # the last two digits are how opaque
 STYLE = {
     "figure.dpi": 200,
@@ -40,6 +45,7 @@ STYLE = {
 }
 
 
+@door.takes(columns=door.COUNT, rows=door.COUNT, width=door.POSITIVE, height=door.POSITIVE, ylabel=door.LABEL)
 def figure(columns=1, rows=1, width=7.2, height=2.9, ylabel="", **keywords):
     """A figure in the style of the book: ``columns`` x ``rows`` panels, ``width`` inches wide, each ``height`` inches high.
 
@@ -55,6 +61,7 @@ def _numbers(values):
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
 
 
+@door.takes(axes=AXES, times=door.CURVE, values=door.CURVE, colour=COLOUR, label=door.LABEL)
 def measured(axes, times, values, colour="blue", label=None, **keywords):
     """All runs as pale lines of one ``colour`` on ``axes``; one ``label`` in the legend for the whole stack.
 
@@ -66,6 +73,7 @@ def measured(axes, times, values, colour="blue", label=None, **keywords):
     return lines
 
 
+@door.takes(axes=AXES, times=door.CURVE, values=door.CURVE, label=door.LABEL, colour=COLOUR)
 def theory(axes, times, values, label=None, colour="black", **keywords):
     """What is predicted, drawn last and thin, so that runs are seen under it: one dashed line of a dark ``colour`` on ``axes``.
 
@@ -75,6 +83,7 @@ def theory(axes, times, values, label=None, colour="black", **keywords):
     return axes.plot(_numbers(times), _numbers(values), color=COLOURS[colour], label=label, **style)
 
 
+@door.takes(axes=AXES, start=door.NUMBER, end=door.NUMBER, index=door.INDEX, label=door.LABEL)
 def phase(axes, start, end, index, label=None):
     """Shade the phase of number ``index`` from ``start`` to ``end`` on ``axes`` and write its ``label`` at the top."""
     axes.axvspan(start, end, color=PHASES[index % len(PHASES)], lw=0, zorder=0)
@@ -84,6 +93,7 @@ def phase(axes, start, end, index, label=None):
         axes.text(place, 0.98, label, transform=axes.get_xaxis_transform(), ha="center", va="top", fontsize=8.5)
 
 
+@door.takes(axes=AXES, gap=door.NONNEGATIVE)
 def direct(axes, gap=0.075):
     """The names of all labelled curves of ``axes`` beside their right ends, in their colours, in place of a legend.
 
@@ -107,12 +117,14 @@ def direct(axes, gap=0.075):
         axes.annotate(line.get_label(), (1, height), (4, 0), "axes fraction", "offset points", **look)
 
 
+@door.takes(axes=AXES, values=door.ARRAY)
 def levels(axes, values, **keywords):
     """A thin grey line across ``axes`` at each of the ``values``; keywords: of matplotlib's ``axhline``."""
     for value in values:
         axes.axhline(value, **{"color": "#999999", "lw": 0.8} | keywords)
 
 
+@door.takes(axis=door.instance(Axis), values=door.ARRAY)
 def ticks(axis, values):
     """Label a logarithmic ``axis`` at these ``values`` and nowhere else, in plain figures."""
     axis.set_major_locator(FixedLocator(sorted(values)))
@@ -120,6 +132,7 @@ def ticks(axis, values):
     axis.set_minor_locator(NullLocator())
 
 
+@door.takes(axes=AXES, steps=door.ARRAY, anchor=door.POSITIVE, order=door.NUMBER, label=door.LABEL)
 def loglog_guide(axes, steps, anchor, order, label=None):
     """A dashed line of slope ``order`` through ``anchor`` at the largest of the ``steps``: what a theory of that order predicts.
 
@@ -128,6 +141,7 @@ def loglog_guide(axes, steps, anchor, order, label=None):
     return theory(axes, *power_law(steps, anchor, order), label=label)
 
 
+@door.takes(claim=CLAIM)
 def predicted(claim, record=None):
     """What a ``claim`` predicts, as the one number that a dashed line is drawn from: its mean over the runs of a ``record``.
 
@@ -138,6 +152,7 @@ def predicted(claim, record=None):
     return float(_numbers(value).mean())
 
 
+@door.takes(axes=AXES, rows=LINES, steps=door.ARRAY)
 def scaling(axes, rows, steps):
     """Points and lines of several quantities against the step, on two logarithmic ``axes``.
 
@@ -149,6 +164,7 @@ def scaling(axes, rows, steps):
     ticks(axes.xaxis, steps)
 
 
+@door.takes(axes=AXES, lines=LINES, legend=door.instance(dict), look=door.instance(dict), places=door.ARRAY)
 def panel(axes, lines, legend=None, look=None, places=None, **settings):
     """Several measured curves on ``axes``, each with the curve that is predicted for it where there is one.
 
@@ -167,6 +183,7 @@ def panel(axes, lines, legend=None, look=None, places=None, **settings):
         axes.legend(**{"fontsize": 7} | legend)
 
 
+@door.takes(times=door.CURVE, values=door.CURVE, colours=door.several(COLOUR), labels=door.several(door.LABEL))
 def family(times, values, colours, labels, known=()):
     """Lines of ``panel``, one for each entry of the last axis of some ``values`` (K, S, J).
 
@@ -178,6 +195,7 @@ def family(times, values, colours, labels, known=()):
     ]
 
 
+@door.takes(axes=AXES, places=door.ARRAY, rows=LINES)
 def loglog(axes, places, rows, **settings):
     """A ``panel`` with two logarithmic axes, on ``axes``, labelled at ``places``.
 
@@ -187,12 +205,23 @@ def loglog(axes, places, rows, **settings):
     panel(axes, [(places, *row) for row in rows], places=places, xscale="log", yscale="log", **settings)
 
 
+@door.takes(places=door.ARRAY, anchor=door.NUMBER, power=door.NUMBER)
 def power_law(places, anchor, power):
     """The ``power`` law through ``anchor`` at the largest of some ``places``: the two arrays that ``theory`` takes."""
     places = np.sort(_numbers(places))
     return places, float(anchor) * (places / places[-1]) ** float(power)
 
 
+@door.takes(
+    boxes=door.several(door.together(door.LABEL, door.NUMBER, door.NUMBER, COLOUR)),
+    links=door.several(door.together(door.INDEX, door.INDEX), 0),
+    size=door.together(door.POSITIVE, door.POSITIVE, door.POSITIVE),
+    half=door.POSITIVE,
+    text=door.POSITIVE,
+    line=door.POSITIVE,
+    head=door.POSITIVE,
+    gap=door.POSITIVE,
+)
 def diagram(boxes, links, size, half=0.5, text=8.5, line=1.5, head=8, gap=21):
     """Boxes and arrows between them. Returns (figure, axes), for what is written beside.
 

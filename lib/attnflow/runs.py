@@ -165,10 +165,16 @@ def generators(given: list) -> list:
 
 def normal(streams: list, *shape: int, std: float = 1.0) -> Stack:
     """Independent normal entries, ``N(0, std^2)``: (S, *shape), float64, on the CPU, drawn run by run from ``streams``."""
-    drawn = [std * torch.randn(*shape, generator=one, dtype=DTYPE, device="cpu") for one in generators(streams)]
+    for size in shape:
+        integer("shape", size)
+    number("std", std, least=0)
+    drawn = [std * torch.randn(shape, generator=one, dtype=DTYPE, device="cpu") for one in generators(streams)]
     return torch.stack(drawn)
 
 
 def to(tensors: State, where: torch.device | str) -> State:
-    """Move every tensor of the dict ``tensors`` to the device ``where``."""
+    """Move every tensor of the dict ``tensors`` to the device ``where``. Raises WrongUse for another dict or device."""
+    ok = isinstance(tensors, dict) and all(isinstance(value, torch.Tensor) for value in tensors.values())
+    check("tensors", tensors, "a dict, name -> tensor", ok)
+    where = device(check("where", where, "a device", where is not None))
     return {name: value.to(where) for name, value in tensors.items()}

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from attnflow import runs
+from attnflow import door, runs
 
 PACKAGE = Path(__file__).parent
 
@@ -29,6 +29,7 @@ def library() -> tuple[str, ...]:
     return tuple(".".join(part for part in each if part != "__init__") for each in parts)
 
 
+@door.takes(modules=door.several(door.TEXT))
 def code(modules: Iterable[str]) -> str:
     """A short hash of ``modules``, by name, with all that they import of the library.
 
@@ -45,6 +46,7 @@ def code(modules: Iterable[str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+@door.takes(source=door.TEXT)
 def bare(source: str) -> str:
     """What counts of a ``source`` text: its syntax tree without comments, docstrings and annotations, as text.
 
@@ -77,6 +79,7 @@ def _written(node):
     return f"{type(node).__name__}(" + " ".join(f"{name}={_written(value)}" for name, value in parts) + ")"
 
 
+@door.takes(source=door.TEXT)
 def imports(source: str) -> list[str]:
     """Modules of the library that a ``source`` text imports, anywhere in it."""
     names = []
@@ -104,6 +107,7 @@ def _read(name):
     return hashlib.sha256(bare(source).encode()).hexdigest(), imports(source)
 
 
+@door.takes(where=door.DEVICE)
 def environment(where: torch.device | str | None = None) -> dict:
     """What a stored number needs beside it: versions, machine, the device ``where`` it was made, threads, code and date."""
     import sympy
@@ -122,6 +126,7 @@ def environment(where: torch.device | str | None = None) -> dict:
     }
 
 
+@door.takes(where=door.DEVICE)
 def line(where: torch.device | str | None = None) -> str:
     """The environment of a run on ``where`` as one line of text, for the foot of a chapter."""
     return ", ".join(f"{name} {value}" for name, value in environment(where).items())

@@ -10,9 +10,12 @@ import numpy as np
 import sympy as sp
 import torch
 
-from attnflow import runs
+from attnflow import door, runs
+
+MATRIX = door.instance(sp.MatrixBase)
 
 
+@door.takes(name=door.TEXT, rows=door.COUNT, columns=door.COUNT)
 def matrix(name: str, rows: int, columns: int) -> sp.ImmutableMatrix:
     """An immutable matrix of real symbols, called ``name`` with the place behind it, of so many ``rows`` and ``columns``.
 
@@ -23,11 +26,13 @@ def matrix(name: str, rows: int, columns: int) -> sp.ImmutableMatrix:
     return sp.ImmutableMatrix(entries)
 
 
+@door.takes(expression=door.instance(sp.Expr), symbols=MATRIX)
 def gradient(expression: sp.Expr, symbols: sp.MatrixBase) -> sp.ImmutableMatrix:
     """The matrix of partial derivatives of a scalar ``expression`` by a matrix of ``symbols``."""
     return sp.ImmutableMatrix(symbols.rows, symbols.cols, lambda i, j: sp.diff(expression, symbols[i, j]))
 
 
+@door.takes(weights=MATRIX, slope=MATRIX)
 def softmax_slope(weights: sp.MatrixBase, slope: sp.MatrixBase) -> sp.ImmutableMatrix:
     r"""Slope by the logits of a softmax row by row, $S_{ij}(E_{ij} - \sum_l S_{il}E_{il})$, with S as symbols.
 
@@ -37,12 +42,18 @@ def softmax_slope(weights: sp.MatrixBase, slope: sp.MatrixBase) -> sp.ImmutableM
     return sp.ImmutableMatrix(weights.rows, weights.cols, lambda i, j: weights[i, j] * (slope[i, j] - means[i]))
 
 
+@door.takes(expressions=door.named(MATRIX), symbols=door.named(MATRIX), values=door.named(door.ARRAY))
 def evaluate(expressions: dict, symbols: dict, values: dict) -> dict[str, np.ndarray]:
     """Put numbers into sympy matrices.
 
     expressions: name -> matrix; symbols: name -> matrix of symbols; values: name -> array of the same shape.
     Returns name -> float64 array of the shape of the matrix.
     """
+    for name, known in symbols.items():
+        size = np.asarray(values[name]).size if name in values else 0
+        runs.check(
+            f"values[{name!r}]", f"{size} numbers", f"one for each of the {len(known)} symbols", size == len(known)
+        )
     flat = [symbol for name in symbols for symbol in symbols[name]]
     numbers = [entry for name in symbols for entry in np.asarray(values[name], dtype=float).reshape(-1)]
     function = sp.lambdify(flat, [list(matrix) for matrix in expressions.values()], "numpy", cse=True)
@@ -53,6 +64,15 @@ def evaluate(expressions: dict, symbols: dict, values: dict) -> dict[str, np.nda
     }
 
 
+@door.takes(
+    expressions=door.named(MATRIX),
+    symbols=door.named(MATRIX),
+    loss=door.FUNCTION,
+    draw=door.FUNCTION,
+    intermediate=door.FUNCTION,
+    points=door.COUNT,
+    seed=door.INDEX,
+)
 def agree(
     expressions: dict,
     symbols: dict,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from attnflow import attention, flow, runs
+from attnflow import attention, door, flow, runs
 from attnflow.attention import Kernel
 from attnflow.runs import Stack, State
 
@@ -54,6 +54,16 @@ class Transformer:
         name = "softmax" if self.attention == "uniform" else self.attention
         return Kernel(name, self.c, self.beta)
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """The shapes of its weights, name -> (rows, columns), in the order in which they are drawn."""
+        width, hidden = self.width, self.hidden or self.width
+        found = {"embed": (self.size, width)}
+        for layer in range(self.depth):
+            found |= {f"{name}{layer}": (width, width) for name in ("W_Q", "W_K", "W_V", "W_O")}
+            found |= {f"up{layer}": (width, hidden), f"down{layer}": (hidden, width)}
+        return found | {"position": (self.tokens, width), "read": (width, self.classes)}
+
     def mixing(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
         """The attention of each head, before the gain, row = query. queries, keys: (..., L, k). Returns (..., L, L)."""
         if self.attention == "uniform":
@@ -61,31 +71,34 @@ class Transformer:
         return self.kernel.weights(queries, keys, (self.width // self.heads) ** -self.scaling)
 
 
+NET, STATE = door.instance(Transformer, L="tokens", size="size"), door.weights("net")
+
+
+@door.takes(net=NET)
 def init(generators: list, net: Transformer) -> State:
     """Weights of a ``net``, one of the ``generators`` a run.
 
     LeCun, $N(0, 1/rows)$; positions $N(0, 1)$; zero readout. Returns name -> (S, rows, columns).
     """
-    width, hidden = net.width, net.hidden or net.width
-    shapes = {"embed": (net.size, width)}
-    for layer in range(net.depth):
-        shapes |= {f"{name}{layer}": (width, width) for name in ("W_Q", "W_K", "W_V", "W_O")}
-        shapes |= {f"up{layer}": (width, hidden), f"down{layer}": (hidden, width)}
-    state = {name: runs.normal(generators, *shape, std=1 / math.sqrt(shape[0])) for name, shape in shapes.items()}
-    state["position"] = runs.normal(generators, net.tokens, width)
-    return state | {"read": torch.zeros(len(generators), width, net.classes, dtype=runs.DTYPE, device="cpu")}
+    drawn = {name: shape for name, shape in net.shapes.items() if name not in ("position", "read")}
+    state = {name: runs.normal(generators, *shape, std=1 / math.sqrt(shape[0])) for name, shape in drawn.items()}
+    state["position"] = runs.normal(generators, *net.shapes["position"])
+    return state | {"read": torch.zeros(len(generators), *net.shapes["read"], dtype=runs.DTYPE, device="cpu")}
 
 
+@door.takes(values="real: ... d")
 def normalised(values: torch.Tensor) -> torch.Tensor:
     """Each token of the ``values`` shifted and scaled to mean 0 and variance 1 over its features."""
     return torch.nn.functional.layer_norm(values, values.shape[-1:])
 
 
+@door.takes(tokens="S n L d", weight="S d e")
 def through(tokens: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Each of the ``tokens``, (S, ..., a), times the ``weight`` of its run, (S, a, b): (S, ..., b), one product a run."""
     return (tokens.flatten(1, -2) @ weight).unflatten(1, tokens.shape[1:-1])
 
 
+@door.takes(state=STATE, inputs="S n L size", net=NET, seen=door.instance(list))
 def forward(state: State, inputs: Stack, net: Transformer, seen: list | None = None) -> Stack:
     """Class scores of a ``net`` with the weights ``state``. inputs: (S, n, L, size). Returns (S, n, classes).
 
@@ -109,6 +122,7 @@ def forward(state: State, inputs: Stack, net: Transformer, seen: list | None = N
     return normalised(stream).mean(dim=2) @ state["read"]
 
 
+@door.takes(inputs="S n L size", labels="int: S n", net=NET)
 def field(inputs: Stack, labels: Stack, net: Transformer) -> flow.fields.Field:
     """Cross-entropy of a ``net`` and its gradient, by autograd of the loss summed over runs. Returns a function for ``flow``.
 
@@ -127,11 +141,13 @@ def field(inputs: Stack, labels: Stack, net: Transformer) -> flow.fields.Field:
     return flow.autograd(loss)
 
 
+@door.takes(state=STATE, inputs="S n L size", labels="int: S n", net=NET)
 def accuracy(state: State, inputs: Stack, labels: Stack, net: Transformer) -> Stack:
     """Share of ``inputs``, (S, n, L, size), to which a ``net`` of weights ``state`` gives their ``labels``, (S, n). (S,)."""
     return (forward(state, inputs, net).argmax(dim=-1) == labels).to(runs.DTYPE).mean(dim=1)
 
 
+@door.takes(state=STATE, inputs="S n L size", net=NET)
 def entropy_deficit(state: State, inputs: Stack, net: Transformer) -> Stack:
     r"""$1 - H/\log L$ of the attention, averaged over queries, heads, blocks and samples: 0 uniform, 1 one-hot.
 

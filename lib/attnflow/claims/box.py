@@ -4,9 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from attnflow import door
 from attnflow.claims import dots
 
+ROW = door.is_a("a Row of a claim", lambda value: hasattr(value, "control_fails"))
 
+
+@door.takes(row=ROW)
 def picture(row: object) -> str:
     """The dots of a ``row`` as one HTML element; empty for a proof and where nothing was run."""
     if not row.accepted or row.proved:
@@ -16,6 +20,7 @@ def picture(row: object) -> str:
     return dots.image(dots.svg(*row.placed, row.accepted, one, row.title), words)
 
 
+@door.takes(row=ROW)
 def box(row: object) -> str:
     """The box of a ``row`` in Markdown: statement, dots, what was predicted, measured and broken, and where it comes from."""
     head = f'<a id="box-{row.key}"></a>**{row.title}** · [`{row.id}`](#claim-{row.key})'
@@ -24,6 +29,7 @@ def box(row: object) -> str:
     return "\n".join("> " + line for line in lines.splitlines())
 
 
+@door.takes(row=ROW)
 def told(row: object) -> list[str]:
     """Two sentences of a ``row``: what became of the claim, and of its control."""
     if not row.testable:
@@ -43,6 +49,7 @@ def told(row: object) -> list[str]:
     return [first, f"*Control,* {row.control}: {broken}; {fails}. {row.because}".rstrip()]
 
 
+@door.takes(rows=door.several(ROW, 0))
 def table(rows: Sequence) -> str:
     """The ``rows`` of a chapter as a Markdown table: prediction, range over seeds, verdict, control."""
     lines = ["| claim | predicted | measured | criterion | control |", "|---|---|---|---|---|"]

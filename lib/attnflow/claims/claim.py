@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from attnflow import citations, runs
+from attnflow import citations, door, runs
 from attnflow.claims.criteria import Criterion
 from attnflow.claims.experiment import Derivation, Experiment
 from attnflow.claims.quota import Quota, can_be_missed, checked, words
@@ -84,6 +84,7 @@ class Trial:
         return joined([self.measure(chunk, device) for chunk in self.chunks(seeds)])
 
 
+@door.takes(parts=door.several(door.instance(tuple)))
 def joined(parts: list[tuple]) -> tuple[np.ndarray, np.ndarray | None]:
     """Measured and predicted of several chunks, ``parts``, as one."""
     measured, predicted = zip(*parts, strict=True)
@@ -187,6 +188,7 @@ class Claim:
         return "\n".join("> " + line for line in lines)
 
 
+@door.takes(chapter=door.TEXT, cite=door.several(door.TEXT, 0))
 def chapter_of(chapter: str, cite: tuple = (), **defaults) -> Callable[..., Claim]:
     """What writes the claims of one ``chapter``: a function (name, title, statement, trial, control, ...) -> Claim.
 

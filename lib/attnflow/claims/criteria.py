@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from attnflow import runs
+from attnflow import door, runs
 
 
+@door.takes(value=door.ANY_NUMBER)
 def show(value: float) -> str:
     """A ``value`` at three significant digits: the number format of the whole book.
 
@@ -18,6 +19,7 @@ def show(value: float) -> str:
     return f"{value + 0.0:.3g}"
 
 
+@door.takes(values=door.several(door.ANY_NUMBER, 0))
 def extent(values: Sequence[float]) -> str:
     """One number, or the least and the greatest of several ``values``, and how many of them are NaN.
 

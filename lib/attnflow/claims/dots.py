@@ -10,15 +10,19 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from attnflow import door
+
 SIZE = (440, 84)
 INK = {"claim": "#0072B2", "control": "#C2570C", "text": "#767676", "band": "#0072B2"}
 LANES = {"claim": 18, "control": 47}  # height of the two rows of dots
 BAND = (150, 310)  # where what is accepted begins and ends
 ENDS = (12, 428)
+ENDS_OF = door.together(door.ANY_NUMBER, door.ANY_NUMBER)
 STEP = 5  # a dot that is outside by a hair is seen to be outside
 REACH = 1e3  # half-widths from the band to the end of the line
 
 
+@door.takes(accepted=ENDS_OF, values=door.several(door.ANY_NUMBER, 0))
 def window(accepted: tuple, values: Sequence[float]) -> tuple[float, float]:
     """The two numbers between which the line is linear: what is ``accepted``, cut where the ``values`` end if it has no end.
 
@@ -36,6 +40,7 @@ def window(accepted: tuple, values: Sequence[float]) -> tuple[float, float]:
     return low - room, high + room
 
 
+@door.takes(low=door.NUMBER, high=door.NUMBER)
 def places(low: float, high: float) -> Callable[[float], float]:
     """The line: a function value -> pixel, linear from ``low`` to ``high``, logarithmic beyond; infinite is at its ends."""
     half = (high - low) / 2
@@ -53,6 +58,13 @@ def places(low: float, high: float) -> Callable[[float], float]:
     return place
 
 
+@door.takes(
+    measured=door.several(door.ANY_NUMBER, 0),
+    control=door.several(door.ANY_NUMBER, 0),
+    accepted=ENDS_OF,
+    predicted=door.ANY_NUMBER,
+    title=door.TEXT,
+)
 def svg(
     measured: Sequence[float],
     control: Sequence[float],
@@ -106,6 +118,7 @@ def _row(lane, found):
     return drawn
 
 
+@door.takes(drawn=door.TEXT, words=door.TEXT)
 def image(drawn: str, words: str) -> str:
     """A ``drawn`` picture as one HTML element that needs no file, with ``words`` for those who cannot see it."""
     packed = base64.b64encode(drawn.encode()).decode()

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from tqdm import tqdm
 
+from attnflow import runs
 from attnflow.claims.claim import CHUNK, Claim, joined
 from attnflow.claims.experiment import forget
 from attnflow.claims.quota import counted, enough
@@ -17,6 +18,7 @@ def evaluate(claim: Claim, seeds: Sequence[int], device: object = None) -> Row:
 
     A number that is NaN neither makes a claim hold nor a control fail.
     """
+    runs.check("claim", claim, "a Claim", isinstance(claim, Claim))
     if not claim.testable:
         return blank(claim)
     began = time.perf_counter()
@@ -64,6 +66,9 @@ def evaluate_all(
     claims, so that the records of one stack are all that is kept at a time; the rows then come together at the end, and a bar
     shows how far the work is.
     """
+    for claim in claims:
+        runs.check("claim", claim, "a Claim", isinstance(claim, Claim))
+    runs.replicas(seeds, 1)
     parts = {claim.id: ([], [], [0.0], []) for claim in claims}
     stacks, further = (
         [tuple(some[start : start + CHUNK]) for start in range(0, len(some), CHUNK)] for some in (seeds, more)

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.stats import binomtest
 
-from attnflow import runs
+from attnflow import door, runs
 
 SEEDS = 60  # of the ledger, for a row with a quota: an interval that is narrow enough to mean something
 SLACK = 0.1  # how far below the share the interval may begin
@@ -18,6 +18,14 @@ def checked(quota: Quota) -> Quota:
     return runs.check("quota", quota, "'all', or (k, of) with whole numbers 0 < k <= of", ok)
 
 
+QUOTA = door.by(checked)
+FLAGS = door.is_a(
+    "an array of bool, one a seed",
+    lambda value: isinstance(value, np.ndarray) and value.dtype == bool and value.ndim == 1,
+)
+
+
+@door.takes(quota=QUOTA, seeds=door.COUNT)
 def can_be_missed(quota: Quota, seeds: int = 10) -> bool:
     """Whether a run on some ``seeds`` in which nothing is as asked contradicts a ``quota``.
 
@@ -27,16 +35,19 @@ def can_be_missed(quota: Quota, seeds: int = 10) -> bool:
     return not enough(np.zeros(seeds, dtype=bool), quota)
 
 
+@door.takes(good=door.INDEX, of=door.COUNT)
 def interval(good: int, of: int) -> tuple[float, float]:
     """The 95 % interval of Clopper and Pearson for a share, where ``good`` seeds ``of`` so many are as asked.
 
     >>> [round(end, 3) for end in interval(58, 60)]
     [0.885, 0.996]
     """
+    runs.check("good", good, f"at most of = {of}", good <= of)
     found = binomtest(int(good), int(of)).proportion_ci(0.95, method="exact")
     return float(found.low), float(found.high)
 
 
+@door.takes(good=FLAGS, quota=QUOTA)
 def enough(good: np.ndarray, quota: Quota) -> bool:
     """Whether the seeds that are as asked, ``good`` (S,), meet a ``quota``.
 
@@ -54,6 +65,7 @@ def enough(good: np.ndarray, quota: Quota) -> bool:
     return bool(good.mean() >= share and low >= share - SLACK) if len(good) >= SEEDS else high >= share
 
 
+@door.takes(good=FLAGS, quota=QUOTA)
 def counted(good: np.ndarray, quota: Quota) -> str:
     """How many seeds are as asked, ``good`` (S,), with the interval, as text; empty where the ``quota`` asks all of them.
 
@@ -66,6 +78,7 @@ def counted(good: np.ndarray, quota: Quota) -> str:
     return f"{int(good.sum())} of {len(good)} seeds ({100 * low:.0f} to {100 * high:.0f} %)"
 
 
+@door.takes(quota=QUOTA)
 def words(quota: Quota) -> str:
     """What a ``quota`` asks, as words that follow a verb.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from attnflow import files
+from attnflow import door, files
 from attnflow.claims import box
 from attnflow.claims.claim import Claim
 from attnflow.claims.criteria import extent, show
@@ -226,6 +226,7 @@ def read_run(path: Path) -> tuple[dict, list[Row]]:
     return stored["environment"], [Row.from_json(one) for one in stored["claims"]]
 
 
+@door.takes(book=door.several(door.ANY_NUMBER, 0), yours=door.several(door.ANY_NUMBER, 0))
 def difference(book: Sequence[float], yours: Sequence[float]) -> float:
     """Largest difference of the readings ``yours`` to those of the ``book``, over the largest reading of the book.
 
@@ -239,6 +240,7 @@ def difference(book: Sequence[float], yours: Sequence[float]) -> float:
     return max(gaps, default=0.0) / (scale or 1.0)
 
 
+@door.takes(claim=door.instance(Claim))
 def blank(claim: Claim, **more) -> Row:
     """The row of a ``claim`` before it is run, or with what ``more`` says of its fields."""
     told = {

@@ -1,15 +1,14 @@
 """Kinds of arguments: each is a function of (name, value, sizes of the call) that raises WrongUse, or lets pass."""
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 
 import numpy as np
 import sympy as sp
 import torch
 
 from attnflow import runs
-
-Kind = Callable[[str, object, dict], object]
-_TYPES = {"float64": runs.DTYPE, "gaps": runs.DTYPE, "int": torch.int64, "bool": torch.bool}
+from attnflow.door.shapes import Kind, refuse, shaped
 
 
 def kind_of(given: object) -> Kind:
@@ -21,39 +20,6 @@ def kind_of(given: object) -> Kind:
     return instance(given) if isinstance(given, type) else given
 
 
-def shaped(text: str) -> Kind:
-    """A tensor without empty axes, in which a letter is one size all through the call and a number is itself.
-
-    text: "S n d", "S n 1", or "S ... k" where any axes may stand between. Its entries are float64 and finite, unless a word with
-    a colon leads: "int: S n" for int64, "bool: S", "real: S n" for any floating type, "gaps: K S" for float64 with NaN where a
-    run has ended.
-    """
-    word, _, axes = text.rpartition(": ")
-    word, axes = word or "float64", axes.split()
-    before = axes.index("...") if "..." in axes else len(axes)
-    own = [axis for axis in axes if axis != "..."]
-    told = {"float64": "finite float64", "gaps": "float64", "real": "finite floating-point"}.get(word, word)
-
-    def check(name, value, sizes):
-        if not isinstance(value, torch.Tensor):
-            _refuse(name, value, f"a {told} tensor of shape ({', '.join(axes)})")
-        shape = tuple(value.shape)
-        good = 0 not in shape and (len(shape) >= len(own) if len(own) < len(axes) else len(shape) == len(own))
-        known = {axis: sizes[axis] for axis in own if axis in sizes}
-        named_sizes = shape[:before] + shape[len(shape) - len(own) + before :]
-        for axis, size in zip(own, named_sizes if good else (), strict=False):
-            good = good and size == (int(axis) if axis.isdigit() else sizes.setdefault(axis, size))
-        right = value.is_floating_point() if word == "real" else value.dtype == _TYPES[word]
-        if not (good and right):
-            where = ", where " + " and ".join(f"{axis} = {size}" for axis, size in known.items()) if known else ""
-            allowed = f"a {told} tensor of shape ({', '.join(axes)}){where}"
-            _refuse(name, f"a tensor of {str(value.dtype).removeprefix('torch.')} and shape {shape}", allowed)
-        if word in ("float64", "real") and not _finite(value):
-            _refuse(name, "a tensor with entries that are not finite", "finite")
-
-    return check
-
-
 def entries(kinds: Mapping) -> Kind:
     """A dict that has these entries at least. kinds: name -> kind, or its short form."""
     checks = {name: kind_of(kind) for name, kind in kinds.items()}
@@ -61,7 +27,7 @@ def entries(kinds: Mapping) -> Kind:
     def check(name, value, sizes):
         if not isinstance(value, Mapping) or not set(checks) <= set(value):
             given = sorted(map(str, value)) if isinstance(value, Mapping) else value
-            _refuse(name, given, f"a dict with the entries {', '.join(checks)}")
+            refuse(name, given, f"a dict with the entries {', '.join(checks)}")
         for key, one in checks.items():
             one(f"{name}[{key!r}]", value[key], sizes)
 
@@ -75,9 +41,11 @@ def instance(kind: type | tuple[type, ...], **sizes: str) -> Kind:
 
     def check(name, value, known):
         if not isinstance(value, classes):
-            _refuse(name, value, allowed)
+            refuse(name, value, allowed)
         known.update({letter: getattr(value, attribute) for letter, attribute in sizes.items()})
 
+    if sizes:
+        check.first = True  # what an object says of sizes is known before tensors are looked at
     return check
 
 
@@ -87,7 +55,7 @@ def real(above: float | None = None, least: float | None = None, most: float | N
     def check(name, value, sizes):
         runs.number(name, value, above, least)
         if most is not None and value > most:
-            _refuse(name, value, f"at most {most}")
+            refuse(name, value, f"at most {most}")
 
     return check
 
@@ -98,7 +66,7 @@ def whole(least: int, letter: str | None = None) -> Kind:
     def check(name, value, sizes):
         runs.integer(name, value, least)
         if letter and sizes.setdefault(letter, value) != value:
-            _refuse(name, value, f"{sizes[letter]}, the size of the other arguments")
+            refuse(name, value, f"{sizes[letter]}, the size of the other arguments")
 
     return check
 
@@ -113,32 +81,39 @@ def choice(*options: object) -> Kind:
     return check
 
 
-def several(kind: object, least: int = 1) -> Kind:
-    """A list, a tuple or a range of at least ``least`` entries of one ``kind``."""
+def several(kind: object, least: int = 1, letter: str | None = None) -> Kind:
+    """A list, a range or an array of at least ``least`` entries of one ``kind``, as many as the size of a ``letter``."""
     one = kind_of(kind)
 
     def check(name, value, sizes):
         listed = isinstance(value, (Sequence, np.ndarray, torch.Tensor)) and not isinstance(value, (str, bytes))
         if not listed or getattr(value, "ndim", 1) != 1 or len(value) < least:
-            _refuse(name, value, f"a list with at least {least} entr{'y' if least == 1 else 'ies'}")
+            refuse(name, value, f"a list with at least {least} entr{'y' if least == 1 else 'ies'}")
+        if letter and sizes.setdefault(letter, len(value)) != len(value):
+            refuse(name, value, f"a list of {sizes[letter]}")
         for place, each in enumerate(value):
             one(f"{name}[{place}]", each.item() if isinstance(each, torch.Tensor) else each, sizes)
 
     return check
 
 
-def named(kind: object) -> Kind:
-    """A dict, name -> what is of one ``kind``, that is not empty."""
+def each(kind: object, least: int = 0) -> Kind:
+    """A dict, name -> what is of one ``kind``, with at least ``least`` entries."""
     one = kind_of(kind)
+    allowed = "a dict, name -> value" + (f", with at least {least} entr{'y' if least == 1 else 'ies'}" if least else "")
 
     def check(name, value, sizes):
-        ok = isinstance(value, Mapping) and len(value) > 0 and all(isinstance(key, str) for key in value)
-        if not ok:
-            _refuse(name, value, "a dict, name -> value, that is not empty")
-        for key, each in value.items():
-            one(f"{name}[{key!r}]", each, sizes)
+        known = isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+        runs.check(name, value, allowed, known and len(value) >= least)
+        for key, entry in value.items():
+            one(f"{name}[{key!r}]", entry, sizes)
 
     return check
+
+
+def named(kind: object) -> Kind:
+    """A dict, name -> what is of one ``kind``, that is not empty."""
+    return each(kind, least=1)
 
 
 def together(*kinds: object) -> Kind:
@@ -147,7 +122,7 @@ def together(*kinds: object) -> Kind:
 
     def check(name, value, sizes):
         if not isinstance(value, (tuple, list)) or len(value) != len(checks):
-            _refuse(name, value, f"a tuple of {len(checks)}")
+            refuse(name, value, f"a tuple of {len(checks)}")
         for place, (one, each) in enumerate(zip(checks, value, strict=True)):
             one(f"{name}[{place}]", each, sizes)
 
@@ -160,7 +135,7 @@ def either(*kinds: object) -> Kind:
 
     def check(name, value, sizes):
         for one in checks[:-1]:
-            tried = dict(sizes)
+            tried = copy(sizes)
             try:
                 one(name, value, tried)
             except runs.WrongUse:
@@ -190,25 +165,40 @@ def by(check: Callable[[object], object]) -> Kind:
     return passed
 
 
-def _refuse(name, value, allowed):
-    """The one line of a refusal: a text that begins with an article tells what was given, anything else is shown."""
-    if isinstance(value, str) and value.startswith("a tensor "):
-        raise runs.WrongUse(f"{name} = {value} is not allowed: it must be {allowed}")
-    runs.check(name, value, allowed, False)
+def _device(value):
+    """Check the name of a device."""
+    return runs.device(runs.check("device", value, "cpu, cuda or cuda:N", value is not None))
 
 
-def _finite(value):
-    """Whether all entries are finite; inside a transform of ``torch.func`` nobody can tell, and it counts as yes."""
-    return torch._C._functorch.is_functorch_wrapped_tensor(value) or bool(torch.isfinite(value).all())
+def _array(value):
+    """A tensor, an array, a number or a list as an array."""
+    return np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)
+
+
+def _numbers(value):
+    """Whether a value is an array of numbers, or like one."""
+    try:
+        found = _array(value)
+    except (TypeError, ValueError):
+        return False
+    return found.size > 0 and found.dtype.kind in "iuf"
 
 
 NUMBER, POSITIVE, NONNEGATIVE, SHARE = real(), real(above=0), real(least=0), real(least=0, most=1)
 INDEX, COUNT = whole(0), whole(1)
+EXACT = either(NUMBER, instance(sp.Number))
 FLAG = is_a("True or False", lambda value: isinstance(value, (bool, np.bool_)))
+ANY_NUMBER = is_a("a number", lambda value: isinstance(value, (int, float, np.number)) and not isinstance(value, bool))
 TEXT = is_a("a text that is not empty", lambda value: isinstance(value, str) and bool(value))
+LABEL = is_a("a text", lambda value: isinstance(value, str))
 FUNCTION = is_a("a function", callable)
+ARRAY = is_a(
+    "an array of finite numbers that is not empty",
+    lambda value: _numbers(value) and bool(np.isfinite(_array(value)).all()),
+)
+CURVE = is_a("an array of numbers that is not empty", lambda value: _numbers(value))
 
-SEEDS, STREAMS, DEVICE = by(lambda value: runs.replicas(value, 1)), by(runs.generators), by(runs.device)
+SEEDS, STREAMS, DEVICE = by(lambda value: runs.replicas(value, 1)), by(runs.generators), by(_device)
 
 
 def _symbolic(value):

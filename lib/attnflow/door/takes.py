@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 
 from attnflow.door.kinds import DEVICE, SEEDS, STREAMS, is_a, kind_of
+from attnflow.door.shapes import Sizes
 
 KNOWN = {
     "seeds": SEEDS,
@@ -31,16 +32,20 @@ def takes(**kinds: object) -> Callable:
         if unknown := set(kinds) - set(parameters):
             raise TypeError(f"{function.__qualname__} has no parameter {', '.join(sorted(unknown))}")
         checks = {name: kind_of(kind) for name, kind in (KNOWN | kinds).items() if name in parameters}
+        order = sorted(
+            (name for name in parameters if name in checks), key=lambda name: not hasattr(checks[name], "first")
+        )
         signature = inspect.signature(function)
 
         @functools.wraps(function)
         def checked(*args, **kwargs):
             if getattr(_here, "inside", False):
                 return function(*args, **kwargs)
-            sizes = {}
-            for name, value in signature.bind(*args, **kwargs).arguments.items():
-                if name in checks and value is not parameters[name].default:
-                    checks[name](name, value, sizes)
+            arguments = signature.bind(*args, **kwargs).arguments
+            sizes = Sizes(arguments)
+            for name in order:
+                if name in arguments and arguments[name] is not parameters[name].default:
+                    checks[name](name, arguments[name], sizes)
             _here.inside = True
             try:
                 return function(*args, **kwargs)

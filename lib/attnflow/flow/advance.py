@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from attnflow import runs
+from attnflow import door, runs
 from attnflow.flow.fields import Field
 from attnflow.flow.record import choose
 from attnflow.runs import Stack, State
@@ -36,6 +36,7 @@ class Advance(NamedTuple):
     rose: Stack
 
 
+@door.takes(state=door.named("gaps: S ..."))
 def finite(state: State) -> Stack:
     """Which runs of ``state`` have finite entries only: (S,) of bool. A sum is finite only where all its terms are."""
     return torch.stack([value.flatten(1).sum(dim=1) for value in state.values()]).isfinite().all(dim=0)

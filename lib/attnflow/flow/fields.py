@@ -4,12 +4,14 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from attnflow import runs
+from attnflow import door, runs
 from attnflow.runs import Stack, State
 
 Field = Callable[[State], tuple[Stack, State]]
+RATE = door.either(door.each(door.NUMBER), door.NUMBER)
 
 
+@door.takes(loss=door.FUNCTION)
 def autograd(loss: Callable[[State], Stack]) -> Field:
     r"""The field of any loss by torch's autograd: $\theta \mapsto (\mathcal L, \nabla\mathcal L)$.
 
@@ -30,6 +32,7 @@ def autograd(loss: Callable[[State], Stack]) -> Field:
     return field
 
 
+@door.takes(fields=door.several(door.FUNCTION), size=door.COUNT)
 def in_blocks(fields: Sequence[Field], size: int) -> Field:
     """One field of a whole stack out of ``fields`` of its blocks of ``size`` runs, where a block fits a cache and all do not.
 
@@ -47,6 +50,7 @@ def in_blocks(fields: Sequence[Field], size: int) -> Field:
     return field
 
 
+@door.takes(field=door.FUNCTION, rate=RATE)
 def decayed(field: Field, rate: float | dict[str, float]) -> Field:
     r"""The same ``field`` with weight decay: $\nabla\mathcal L + \lambda\theta$. The loss stays $\mathcal L$.
 
@@ -63,6 +67,7 @@ def decayed(field: Field, rate: float | dict[str, float]) -> Field:
     return with_decay
 
 
+@door.takes(field=door.FUNCTION, rates=door.each(door.either(door.NUMBER, "real: ...")))
 def at_rates(field: Field, rates: dict[str, float | torch.Tensor]) -> Field:
     r"""The same ``field`` with a learning rate of its own for each tensor: $\eta_A\,\partial\mathcal L/\partial A$.
 

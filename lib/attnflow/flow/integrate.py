@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from attnflow import runs
+from attnflow import door, runs
 from attnflow.flow.fields import Field
 from attnflow.flow.nudge import begun
 from attnflow.flow.record import Ended, Record, Rising, closed
@@ -29,6 +29,7 @@ def log_times(first: float, last: float, count: int) -> torch.Tensor:
     return torch.cat([torch.zeros_like(spaced[:1]), spaced])
 
 
+@door.takes(field=door.FUNCTION, observe=door.FUNCTION, falls=door.FLAG, progress=door.TEXT)
 def integrate(
     field: Field,
     start: State,
@@ -137,7 +138,10 @@ def _per_run(name, value, count, where, allowed, good):
 
 def _schedule(times, count, where):
     """Record times as a checked (K, S) tensor."""
-    times = torch.as_tensor(times, dtype=runs.DTYPE, device=where)
+    try:
+        times = torch.as_tensor(times, dtype=runs.DTYPE, device=where)
+    except (TypeError, ValueError, RuntimeError):
+        runs.check("times", times, "numbers, (K,) or (K, S)", False)
     times = times[:, None].expand(-1, count) if times.ndim == 1 else times
     runs.tensor("times", times, (None, count))
     grows = len(times) > 0 and bool((times[0] >= 0).all() and (times.diff(dim=0) > 0).all())

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from attnflow import runs
+from attnflow import door, runs
 from attnflow.runs import State
 
 _NUDGE = ContextVar("nudge", default=None)
@@ -24,6 +24,7 @@ def nudged(size: float, seed: int = 0) -> Iterator[None]:
         _NUDGE.reset(token)
 
 
+@door.takes(state=door.named("S ..."))
 def begun(state: State) -> State:
     """The ``state`` that a run begins at: itself, but inside :func:`nudged`. Returns a state of the same shapes."""
     if _NUDGE.get() is None:

@@ -5,7 +5,10 @@ from enum import StrEnum
 
 import torch
 
+from attnflow import door
 from attnflow.runs import Stack, State
+
+STATES = door.named("gaps: S ...")
 
 
 class Ended(StrEnum):
@@ -47,6 +50,7 @@ class Record:
         return torch.tensor(gone, dtype=torch.bool, device=self.end.device)
 
 
+@door.takes(mask="bool: S", new=STATES, old=door.like("new"))
 def choose(mask: Stack, new: State, old: State) -> State:
     """Run by run, the ``new`` state where ``mask`` (S,) is true and the ``old`` one elsewhere."""
     if mask.all():
@@ -54,11 +58,13 @@ def choose(mask: Stack, new: State, old: State) -> State:
     return {name: torch.where(broadcast(mask, old[name]), new[name], old[name]) for name in old}
 
 
+@door.takes(per_run="real: S", like=door.instance(torch.Tensor))
 def broadcast(per_run: Stack, like: torch.Tensor) -> torch.Tensor:
     """Give ``per_run`` (S,) trailing axes, so that it scales a (S, ...) tensor ``like`` run by run."""
     return per_run.reshape(-1, *[1] * (like.ndim - 1))
 
 
+@door.takes(times="gaps: K S", values=door.named("gaps: K S ..."), end="S", last=door.named("S ..."))
 def closed(times: torch.Tensor, values: State, end: Stack, last: State) -> tuple[torch.Tensor, State]:
     """Times and values (K, S, ...) with every run's own end in the row after its last one, where its time is new.
 

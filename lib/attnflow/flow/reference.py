@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from scipy.integrate import solve_ivp
 
-from attnflow import runs
+from attnflow import door, runs
 from attnflow.flow.fields import Field
 from attnflow.runs import State
 
 
+@door.takes(field=door.FUNCTION, rtol=door.POSITIVE, atol=door.NONNEGATIVE)
 def reference(field: Field, start: State, times: Sequence, rtol: float = 1e-10, atol: float = 1e-12) -> State:
     """The same flow by an accurate adaptive method of scipy (DOP853), run by run.
 
@@ -21,7 +22,10 @@ def reference(field: Field, start: State, times: Sequence, rtol: float = 1e-10, 
     atol: tolerances of scipy. Returns states, name -> (K, S, ...). Raises RuntimeError when scipy gives up.
     """
     start = runs.state(start)
-    times = np.asarray(times, dtype=float)
+    try:
+        times = np.asarray(times, dtype=float)
+    except (TypeError, ValueError):
+        runs.check("times", times, "numbers, (K,)", False)
     grows = times.ndim == 1 and len(times) > 0 and times[0] >= 0 and bool((np.diff(times) > 0).all())
     runs.check("times", times.tolist(), "increasing from a time of at least 0", grows)
     stack = len(next(iter(start.values())))

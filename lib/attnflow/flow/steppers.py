@@ -10,13 +10,14 @@ from dataclasses import field as default
 
 import torch
 
-from attnflow import runs
+from attnflow import door, runs
 from attnflow.flow.advance import Stepper
 from attnflow.flow.fields import Field
 from attnflow.flow.record import broadcast
 from attnflow.runs import Stack, State
 
 
+@door.takes(state=door.named("S ..."), slope=door.like("state"), step="S")
 def move(state: State, slope: State, step: Stack) -> State:
     r"""One Euler step, $\theta - h\,g$, from ``state`` along ``slope`` by ``step``, (S,), one size a run."""
     return {name: value - broadcast(step, value) * slope[name] for name, value in state.items()}

@@ -1,0 +1,195 @@
+"""The ground floor: what claims are made of and shown with, pictures, rooms and provenance."""
+
+import numpy as np
+import torch
+
+from attnflow import claims, plot
+from calls import call, normal
+from calls.ground import SEEDS, rising, times
+
+
+def row():
+    """A claim that was run."""
+    return claims.evaluate(CLAIM, (3,))
+
+
+def axes():
+    """Axes to draw on."""
+    return plot.figure()[1]
+
+
+def numbers(seeds, device):
+    """A record with as many numbers as seeds."""
+    return {"a": torch.tensor(seeds, dtype=torch.float64), "widths": (1, 2)}
+
+
+EXPERIMENT = claims.Experiment(numbers)
+CLAIM = claims.chapter_of("own")(
+    "one",
+    "One",
+    "a number is large",
+    claims.Trial(EXPERIMENT, lambda record: record["a"], claims.Above(1.0), predict=2.0),
+    claims.Control("far", holds=claims.Above(100.0)),
+)
+NAN = "a reading may be NaN or infinite"
+LABEL = "any text may be written"
+PLACE = "any number may be drawn"
+DRAWN = "what is not finite leaves a gap"
+STAMPED = "a text that is no name of a module imports nothing"
+COLOURS = {"colour": "blue", "label": "one"}
+
+CALLS = {
+    "claims.chapter_of": call(lambda: {"chapter": "own", "cite": ()}, fine={"chapter unknown": "a new chapter"}),
+    "claims.evaluate": call(lambda: {"claim": CLAIM, "seeds": SEEDS, "device": "cpu"}),
+    "claims.evaluate_all": call(
+        lambda: {"claims": [CLAIM], "seeds": SEEDS, "device": "cpu", "more": (7,)},
+        fine={"claims empty": "no claim, no row"},
+    ),
+    "claims.enough": call(lambda: {"good": np.array([True, False]), "quota": (1, 10)}),
+    "claims.show": call(lambda: {"value": 0.5}, fine={"value nan inf 0 -1": NAN}),
+    "claims.table": call(lambda: {"rows": [row()]}, fine={"rows empty": "no claim, no row"}),
+    "claims.box.picture": call(lambda: {"row": row()}),
+    "claims.box.box": call(lambda: {"row": row()}),
+    "claims.box.told": call(lambda: {"row": row()}),
+    "claims.claim.joined": call(lambda: {"parts": [(np.ones(2), None), (np.ones(2), None)]}),
+    "claims.criteria.extent": call(lambda: {"values": [0.5, 0.25]}, fine={"values nan -1 empty": NAN}),
+    "claims.dots.window": call(
+        lambda: {"accepted": (0.5, 1.5), "values": [1.0]},
+        fine={"values empty nan -1": NAN, "accepted nan -1": NAN},
+    ),
+    "claims.dots.places": call(lambda: {"low": 1.0, "high": 2.0}, fine={"low 0 -1": PLACE}),
+    "claims.dots.svg": call(
+        lambda: {"measured": [1.0], "control": [3.0], "accepted": (0.5, 1.5), "predicted": 1.0, "title": "one"},
+        fine={
+            "measured empty nan -1": NAN,
+            "control empty nan -1": NAN,
+            "accepted nan -1": NAN,
+            "predicted nan inf 0 -1": NAN,
+            "title unknown": LABEL,
+        },
+    ),
+    "claims.dots.image": call(
+        lambda: {"drawn": "<svg/>", "words": "one"}, fine={"drawn unknown": LABEL, "words unknown": LABEL}
+    ),
+    "claims.kinds.order_of": call(lambda: {"names": ("a",), "target": 1.0}, fine={"target 0 -1": "any order"}),
+    "claims.kinds.largest": call(lambda: {"names": ("a",)}),
+    "claims.kinds.last": call(lambda: {"name": "a"}, fine={"name unknown": "the record is asked when there is one"}),
+    "claims.kinds.slope": call(
+        lambda: {"name": "a", "places": "widths"},
+        fine={
+            "name unknown": "the record is asked when there is one",
+            "places unknown": "the record is asked when there is one",
+        },
+    ),
+    "claims.kinds.furthest": call(
+        lambda: {"powers": {"a": 0.5}, "names": ("a",), "places": "widths"},
+        fine={"names empty": "all of them", "places unknown": "the record is asked when there is one"},
+    ),
+    "claims.kinds.law": call(lambda: {"experiment": EXPERIMENT, "names": ("a",)}),
+    "claims.kinds.conserved": call(
+        lambda: {"experiment": EXPERIMENT, "name": "a", "edge": 1e-12},
+        fine={"name unknown": "the record is asked when there is one"},
+    ),
+    "claims.kinds.derived": call(
+        lambda: {"function": lambda: 1.0, "holds": claims.Above(0.0), "predict": None, "kind": ""},
+    ),
+    "claims.kinds.proof": call(lambda: {"holds": lambda: True}),
+    "claims.kinds.count": call(lambda: {"counted": lambda: 3.0, "known": 3}, fine={"known 0 -1 dtype": "any number"}),
+    "claims.kinds.order": call(
+        lambda: {"experiment": EXPERIMENT, "predict": 1.0, "within": 0.05}, fine={"predict 0 -1": "any order"}
+    ),
+    "claims.kinds.one_step": call(lambda: {"experiment": EXPERIMENT, "names": ("a",)}),
+    "claims.quota.checked": call(lambda: {"quota": (9, 10)}),
+    "claims.quota.can_be_missed": call(lambda: {"quota": (9, 10), "seeds": 10}),
+    "claims.quota.interval": call(lambda: {"good": 3, "of": 10}, fine={"good 0": "none is good"}),
+    "claims.quota.counted": call(lambda: {"good": np.array([True, False]), "quota": (9, 10)}),
+    "claims.quota.words": call(lambda: {"quota": (9, 10)}),
+    "claims.row.difference": call(
+        lambda: {"book": [1.0, 2.0], "yours": [1.0, 2.5]},
+        fine={"book nan -1 empty": NAN, "yours nan -1 empty": NAN},
+    ),
+    "claims.row.blank": call(lambda: {"claim": CLAIM}),
+    "plot.figure": call(
+        lambda: {"columns": 1, "rows": 1, "width": 7.2, "height": 2.9, "ylabel": "y"},
+        fine={"ylabel empty unknown": LABEL},
+    ),
+    "plot.measured": call(
+        lambda: {"axes": axes(), "times": times()[:, 0], "values": rising()} | COLOURS,
+        fine={"label empty unknown": LABEL, "times nan inf dtype": DRAWN, "values nan inf dtype": DRAWN},
+    ),
+    "plot.theory": call(
+        lambda: {"axes": axes(), "times": times()[:, 0], "values": rising()[:, 0]} | COLOURS,
+        fine={"label empty unknown": LABEL, "times nan inf dtype": DRAWN, "values nan inf dtype": DRAWN},
+    ),
+    "plot.phase": call(
+        lambda: {"axes": axes(), "start": 0.5, "end": 1.0, "index": 1, "label": "one"},
+        fine={"label empty unknown": LABEL, "start 0 -1": PLACE, "end 0 -1": PLACE, "index 0": "the first"},
+    ),
+    "plot.direct": call(lambda: {"axes": axes(), "gap": 0.1}, fine={"gap 0": "no gap"}),
+    "plot.levels": call(lambda: {"axes": axes(), "values": [0.5]}, fine={"values -1": PLACE}),
+    "plot.ticks": call(lambda: {"axis": axes().xaxis, "values": [0.5, 1.0]}, fine={"values -1": PLACE}),
+    "plot.loglog_guide": call(
+        lambda: {"axes": axes(), "steps": [0.1, 0.2], "anchor": 1.0, "order": 2.0, "label": "one"},
+        fine={"label empty unknown": LABEL, "order 0 -1": "any order", "steps -1": PLACE},
+    ),
+    "plot.predicted": call(lambda: {"claim": CLAIM, "record": None}),
+    "plot.scaling": call(
+        lambda: {"axes": axes(), "rows": [(rising(2), "blue", "one")], "steps": [0.1, 0.2]}, fine={"steps -1": PLACE}
+    ),
+    "plot.panel": call(
+        lambda: {
+            "axes": axes(),
+            "lines": [(times()[:, 0], rising(), "blue", "one")],
+            "legend": {"fontsize": 7},
+            "look": {"lw": 1},
+            "places": [1.0, 2.0],
+        },
+        fine={"places -1": PLACE, "legend empty missing": "no legend", "look empty missing": "as it is"},
+    ),
+    "plot.family": call(
+        lambda: {
+            "times": times(),
+            "values": normal(2, 2),
+            "colours": ["blue", "red"],
+            "labels": ["a", "b"],
+            "known": (),
+        },
+        fine={"times nan inf dtype axis": DRAWN, "values nan inf dtype axis": DRAWN},
+    ),
+    "plot.loglog": call(
+        lambda: {"axes": axes(), "places": [1.0, 2.0], "rows": [(rising(2), "blue", "one")]}, fine={"places -1": PLACE}
+    ),
+    "plot.power_law": call(
+        lambda: {"places": [1.0, 2.0], "anchor": 1.0, "power": 0.5},
+        fine={"places -1": PLACE, "anchor 0 -1": PLACE, "power 0 -1": "any power"},
+    ),
+    "plot.diagram": call(
+        lambda: {
+            "boxes": [("a", 0.5, 0.5, "blue"), ("b", 1.5, 0.5, "red")],
+            "links": [(0, 1)],
+            "size": (2.0, 1.0, 1.0),
+            "half": 0.4,
+            "text": 8.5,
+            "line": 1.5,
+            "head": 8.0,
+            "gap": 21.0,
+        },
+        fine={"links empty": "boxes alone"},
+    ),
+    "rooms.room": call(lambda: {"chapter": "foundations"}),
+    "rooms.cite": call(lambda: {"chapter": "foundations"}),
+    "rooms.unique": call(lambda: {"claims": [CLAIM]}, fine={"claims empty": "none is twice"}),
+    "stamp.code": call(lambda: {"modules": ["attnflow.curves"]}),
+    "stamp.bare": call(lambda: {"source": "x = 1"}, fine={"source unknown": "a name is an expression"}),
+    "stamp.imports": call(lambda: {"source": "import attnflow.runs"}, fine={"source unknown": STAMPED}),
+    "stamp.environment": call(lambda: {"where": "cpu"}),
+    "stamp.line": call(lambda: {"where": "cpu"}),
+}
+ROOF = "the command line hands it what argparse has read"
+MADE = "a kind is made when a module is imported, and a wrong one fails there"
+REASONS = {
+    "__main__.*": ROOF,
+    "commands.*": ROOF,
+    "door.*": MADE,
+    "claims.settled": "evaluate hands it what the trials have measured",
+}
