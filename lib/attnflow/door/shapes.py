@@ -58,7 +58,7 @@ def shaped(text: str) -> Kind:
 
 
 def like(of: str, drop: int = 0, finite: bool = False) -> Kind:
-    """A dict of tensors with the names, types and shapes of the argument called ``of``, less ``drop`` leading axes; ``finite``."""
+    """A dict of tensors like those of the argument called ``of``, less ``drop`` leading axes; maybe ``finite``."""
 
     def look(value):
         return {key: (each.dtype, tuple(each.shape)) for key, each in value.items() if isinstance(each, torch.Tensor)}
