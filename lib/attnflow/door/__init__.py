@@ -35,10 +35,11 @@ from attnflow.door.kinds import (
     named,
     real,
     several,
+    symbolic,
     together,
     whole,
 )
-from attnflow.door.shapes import like, shaped, weights
+from attnflow.door.shapes import like, numbers, shaped, weights
 from attnflow.door.takes import takes
 
 __all__ = [
@@ -70,9 +71,11 @@ __all__ = [
     "is_a",
     "like",
     "named",
+    "numbers",
     "real",
     "several",
     "shaped",
+    "symbolic",
     "takes",
     "together",
     "weights",

@@ -42,7 +42,10 @@ def instance(kind: type | tuple[type, ...], **sizes: str) -> Kind:
     def check(name, value, known):
         if not isinstance(value, classes):
             refuse(name, value, allowed)
-        known.update({letter: getattr(value, attribute) for letter, attribute in sizes.items()})
+        for letter, attribute in sizes.items():
+            size = getattr(value, attribute)
+            same = known.setdefault(letter, size) == size
+            runs.check(f"{name}.{attribute}", size, f"{known[letter]}, the size of the other arguments", same)
 
     if sizes:
         check.first = True  # what an object says of sizes is known before tensors are looked at
@@ -60,11 +63,13 @@ def real(above: float | None = None, least: float | None = None, most: float | N
     return check
 
 
-def whole(least: int, letter: str | None = None) -> Kind:
-    """An integer of at least ``least``; the size that a ``letter`` has in the shapes of the call, where one is given."""
+def whole(least: int, letter: str | None = None, most: int | None = None) -> Kind:
+    """An integer from ``least`` on, to ``most`` where it is given; where a ``letter`` is, its size in the shapes of the call."""
 
     def check(name, value, sizes):
         runs.integer(name, value, least)
+        if most is not None and value > most:
+            refuse(name, value, f"an integer from {least} to {most}")
         if letter and sizes.setdefault(letter, value) != value:
             refuse(name, value, f"{sizes[letter]}, the size of the other arguments")
 
@@ -130,19 +135,35 @@ def together(*kinds: object) -> Kind:
 
 
 def either(*kinds: object) -> Kind:
-    """What one of some ``kinds`` takes; the last of them says why not."""
+    """What one of some ``kinds`` takes; else what is said is what each of them allows."""
     checks = [kind_of(kind) for kind in kinds]
 
     def check(name, value, sizes):
-        for one in checks[:-1]:
+        said = []
+        for one in checks:
             tried = copy(sizes)
             try:
                 one(name, value, tried)
-            except runs.WrongUse:
+            except runs.WrongUse as error:
+                said.append(str(error))
                 continue
             sizes.update(tried)
             return
-        checks[-1](name, value, sizes)
+        raise runs.WrongUse(", or ".join([said[0], *(each.partition(" it must be ")[2] for each in said[1:])]))
+
+    return check
+
+
+def symbolic(text: str) -> Kind:
+    """A sympy matrix of the shape that a ``text`` such as "L k" says, with letters as in :func:`shaped`."""
+    axes = text.split()
+
+    def check(name, value, sizes):
+        known = [f"{axis} = {sizes[axis]}" for axis in axes if axis in sizes]
+        allowed = f"a sympy matrix of shape ({', '.join(axes)})" + (f", where {' and '.join(known)}" if known else "")
+        runs.check(name, value, allowed, isinstance(value, sp.MatrixBase))
+        for axis, size in zip(axes, value.shape, strict=True):
+            runs.check(name, value.shape, allowed, size > 0 and sizes.setdefault(axis, size) == size)
 
     return check
 
@@ -163,6 +184,12 @@ def by(check: Callable[[object], object]) -> Kind:
         check(value)
 
     return passed
+
+
+def _streams(name, value, sizes):
+    """Streams of random numbers, one a run of the stack that the other arguments have."""
+    stack = sizes.setdefault("S", len(runs.generators(value)))
+    runs.check(name, f"{len(value)} streams", f"{stack}, one a run", len(value) == stack)
 
 
 def _device(value):
@@ -198,7 +225,7 @@ ARRAY = is_a(
 )
 CURVE = is_a("an array of numbers that is not empty", lambda value: _numbers(value))
 
-SEEDS, STREAMS, DEVICE = by(lambda value: runs.replicas(value, 1)), by(runs.generators), by(_device)
+SEEDS, STREAMS, DEVICE = by(lambda value: runs.replicas(value, 1)), _streams, by(_device)
 
 
 def _symbolic(value):

@@ -1,14 +1,29 @@
-"""Kinds of tensors: by their shapes, by those of another argument, or by what a net asks for."""
+"""Kinds of tensors and arrays: by their shapes, by those of another argument, or by what a net asks for."""
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 
 from attnflow import runs
 
-Kind = Callable[[str, object, dict], object]
-_TYPES = {"float64": runs.DTYPE, "gaps": runs.DTYPE, "int": torch.int64, "bool": torch.bool}
-_FLOATING, _GAPS = ("real", "curve"), ("gaps", "curve")
+Kind = Callable[[str, object, dict], object]  # (name, value, sizes of the call): raises WrongUse, or lets pass
+# What a word before a shape says of the entries: their type, None where any floating type will do, and whether they are finite.
+_WORDS = {
+    "float64": (runs.DTYPE, True),
+    "positive": (runs.DTYPE, True),
+    "nonnegative": (runs.DTYPE, True),
+    "gaps": (runs.DTYPE, False),
+    "real": (None, True),
+    "curve": (None, False),
+    "int": (torch.int64, False),
+    "bool": (torch.bool, False),
+    "array": (np.dtype("float64"), True),
+}
+_SIGNS = {
+    "positive": ("greater than 0", lambda value: value > 0),
+    "nonnegative": ("of at least 0", lambda value: value >= 0),
+}
 
 
 class Sizes(dict):
@@ -22,37 +37,64 @@ class Sizes(dict):
 def shaped(text: str) -> Kind:
     """A tensor without empty axes, in which a letter is one size all through the call and a number is itself.
 
-    text: "S n d", "S n 1", or "S ... k" where any axes may stand between, "B... k" where these are the same all through the
-    call. Its entries are float64 and finite, unless a word with
-    a colon leads: "int: S n" for int64, "bool: S", "real: S n" for any floating type, "gaps: K S" for float64 with NaN where a
-    run has ended, "curve: K S" for both.
+    text: "S n d", "S n 1", or "S ... k" where any axes may stand between; "B... k" where these are the same all through the call,
+    "* k" where they broadcast with those of the other arguments. Entries are float64 and finite, unless a word with a colon
+    leads: "int: S n" for int64, "bool: S", "positive: S" and "nonnegative: S" for entries above and from 0 on, "gaps: K S" for
+    NaN where a run has ended, "real: S n" for any floating type, "curve: K S" for that with NaN, "array: n d" for numpy.
     """
     word, _, axes = text.rpartition(": ")
     word, axes = word or "float64", axes.split()
-    rest = next((axis for axis in axes if axis.endswith("...")), None)
+    dtype, finite = _WORDS[word]
+    rest = next((axis for axis in axes if axis.endswith(("...", "*"))), None)
     before = axes.index(rest) if rest else len(axes)
     own = [axis for axis in axes if axis != rest]
-    told = {"float64": "finite float64", "gaps": "float64", "real": "finite floating-point", "curve": "floating-point"}
-    told = told.get(word, word)
+    form, noun = (np.ndarray, "an array") if word == "array" else (torch.Tensor, "a tensor")
+    entries = f"{'finite ' * finite}{str(dtype or 'floating-point').removeprefix('torch.')} entries"
+    allowed = f"{noun} of {entries} and shape ({', '.join(axes)})"
+
+    def fits(shape, sizes):
+        if 0 in shape or len(shape) < len(own) or (not rest and len(shape) > len(own)):
+            return False
+        after = len(shape) - len(own) + before
+        if rest == "*":
+            try:
+                sizes[rest] = tuple(torch.broadcast_shapes(sizes.get(rest, ()), shape[before:after]))
+            except RuntimeError:
+                return False
+        elif rest and rest != "..." and sizes.setdefault(rest, shape[before:after]) != shape[before:after]:
+            return False
+        sized = zip(own, shape[:before] + shape[after:], strict=True)
+        return all(size == (int(axis) if axis.isdigit() else sizes.setdefault(axis, size)) for axis, size in sized)
 
     def check(name, value, sizes):
-        if not isinstance(value, torch.Tensor):
-            refuse(name, value, f"a {told} tensor of shape ({', '.join(axes)})")
-        shape = tuple(value.shape)
-        good = 0 not in shape and (len(shape) >= len(own) if rest else len(shape) == len(own))
-        known = {axis: sizes[axis] for axis in axes if axis in sizes}
-        after = len(shape) - len(own) + before
-        if rest and rest != "...":
-            good = good and sizes.setdefault(rest, shape[before:after]) == shape[before:after]
-        for axis, size in zip(own, shape[:before] + shape[after:] if good else (), strict=False):
-            good = good and size == (int(axis) if axis.isdigit() else sizes.setdefault(axis, size))
-        right = value.is_floating_point() if word in _FLOATING else value.dtype == _TYPES[word]
-        if not (good and right):
-            where = ", where " + " and ".join(f"{axis} = {size}" for axis, size in known.items()) if known else ""
-            allowed = f"a {told} tensor of shape ({', '.join(axes)}){where}"
-            refuse(name, f"a tensor of {str(value.dtype).removeprefix('torch.')} and shape {shape}", allowed)
-        if value.is_floating_point() and word not in _GAPS and not _finite(value):
-            refuse(name, "a tensor with entries that are not finite", "finite")
+        known = [f"{axis} = {sizes[axis]}" for axis in axes if axis in sizes]
+        where = f", where {' and '.join(known)}" if known else ""
+        if not isinstance(value, form):
+            refuse(name, value, allowed + where)
+        right = value.dtype == dtype if dtype else value.is_floating_point()
+        if not (right and fits(tuple(value.shape), sizes)):
+            given = str(value.dtype).removeprefix("torch.")
+            refuse(name, f"{noun} of {given} entries and shape {tuple(value.shape)}", allowed + where)
+        if finite and not _finite(value):
+            refuse(name, f"{noun} with entries that are not finite", "finite")
+        if word in _SIGNS and not _SIGNS[word][1](value).all():
+            refuse(
+                name, f"{noun} with the least entry {float(value.min()):.4g}", f"{noun} with entries {_SIGNS[word][0]}"
+            )
+
+    return check
+
+
+def numbers(text: str) -> Kind:
+    """Finite numbers in an array, a tensor or nested lists. text: their shape, as in :func:`shaped`."""
+    fits, axes = shaped(f"array: {text}"), text.split()
+
+    def check(name, value, sizes):
+        try:
+            given = np.array(value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value, dtype=float)
+        except (TypeError, ValueError, RuntimeError):
+            refuse(name, value, f"plain numbers of shape ({', '.join(axes)})")
+        fits(name, given, sizes)
 
     return check
 
@@ -87,11 +129,13 @@ def weights(of: str) -> Kind:
 
 def refuse(name, value, allowed):
     """The one line of a refusal: a text that begins with an article tells what was given, anything else is shown."""
-    if isinstance(value, str) and value.startswith("a tensor "):
+    if isinstance(value, str) and value.startswith(("a tensor ", "an array ")):
         raise runs.WrongUse(f"{name} = {value} is not allowed: it must be {allowed}")
     runs.check(name, value, allowed, False)
 
 
 def _finite(value):
     """Whether all entries are finite; inside a transform of ``torch.func`` nobody can tell, and it counts as yes."""
+    if isinstance(value, np.ndarray):
+        return bool(np.isfinite(value).all())
     return torch._C._functorch.is_functorch_wrapped_tensor(value) or bool(torch.isfinite(value).all())
