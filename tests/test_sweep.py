@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -129,11 +130,11 @@ def test_a_rerun_hands_nothing_to_workers_and_the_code_is_read_once(tmp_path, mo
     monkeypatch.setattr(sweep.stamp, "bare", lambda text: calls.append("source") or bare(text))
     monkeypatch.setattr(threadpoolctl, "ThreadpoolController", lambda: calls.append("pools") or scan())
     threads._pools.cache_clear()
-    table = replace(TABLE, axes={"x": range(100), "seed": (0,)})
-    first = values(table, tmp_path)
-    assert calls.count("source") == 1 and calls.count("pools") <= 2, "a scan takes milliseconds"
+    table = sweep.Sweep("many", "a hundred tasks", fragile, {"x": range(3, 103)}, {"kind": "none"})
+    first = sweep.run(table, tmp_path, **ALONE)
+    assert calls.count("source") == 1 and 1 <= calls.count("pools") <= 5, "a scan takes milliseconds"
     monkeypatch.setattr(sweep.joblib, "Parallel", None)
-    assert values(table, tmp_path, jobs=2, backend="loky") == first
+    assert sweep.run(table, tmp_path, jobs=2, progress=False) == first and first[-1] == {"a": 102}
 
 
 def test_sweeps_in_one_folder_do_not_take_each_others_numbers(tmp_path):
@@ -225,9 +226,13 @@ def fragile(device, x, kind):
 def test_a_task_that_raises_names_its_settings_and_the_others_finish(tmp_path, backend):
     table = sweep.Sweep("fragile", "some fail", fragile, {"x": range(1, 6)}, {"kind": "none"})
     said = r"1 of 5 tasks of fragile failed, the others are stored: kind = none, x = 2: ValueError: .*'no\\nnumber'$"
-    with pytest.raises(runs.TasksFailed, match=said) as caught:
+    with pytest.raises(runs.TasksFailed) as caught:
         sweep.run(table, tmp_path, jobs=2, backend=backend, progress=False)
-    assert "fragile" in caught.value.__notes__[0] and len(list(tmp_path.iterdir())) == 4
+    assert (
+        re.fullmatch(said, str(caught.value))
+        and "fragile" in caught.value.__notes__[0]
+        and len(list(tmp_path.iterdir())) == 4
+    )
 
 
 @pytest.mark.parametrize(
@@ -241,8 +246,9 @@ def test_a_task_that_raises_names_its_settings_and_the_others_finish(tmp_path, b
 )
 def test_an_error_of_tasks_is_one_line(tmp_path, kind, said):
     table = sweep.Sweep("fragile", "some fail", fragile, {"x": (1, *range(3, 6)) if kind[-1] == "s" else range(1, 6)})
-    with pytest.raises(runs.TasksFailed, match=rf"\A[^\n]*{said}"[: None if said[-1] == "$" else 200]):
+    with pytest.raises(runs.TasksFailed) as caught:
         sweep.run(replace(table, fixed={"kind": kind}), tmp_path, **ALONE)
+    assert re.search(said, str(caught.value)) and len(str(caught.value).splitlines()) == 1
 
 
 def tree(folder):
@@ -320,6 +326,7 @@ def test_two_machines_have_two_names(monkeypatch):
     files.machine.cache_clear()
     monkeypatch.setattr(platform, "node", lambda: "elsewhere")
     there = files.machine()
+    monkeypatch.undo()
     files.machine.cache_clear()
     assert here != there and files.machine() == here
 
@@ -333,10 +340,8 @@ def slow(device, x):
     time.sleep(0 if x < 3 else 600 * sleeping)
     return {"value": np.array([x, 0.1 * x])}
 
-sleeping = float(sys.argv[2])
+sleeping = len(sys.argv) > 1
 TABLE = sweep.Sweep("slow", "tasks that last", slow, {"x": range(6)})
-if __name__ == "__main__":
-    sweep.run(TABLE, sys.argv[1], jobs=2, progress=False)
 """
 
 
@@ -346,8 +351,9 @@ def test_workers_end_with_their_parent_and_nothing_is_lost(tmp_path):
     script.write_text(SLOW)
     killed = {signal.SIGTERM: None, signal.SIGKILL: None}
     for end in killed:
-        command = [sys.executable, script, tmp_path / end.name, "1"]
-        killed[end] = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        code = "import slow; slow.sweep.run(slow.TABLE, slow.sys.argv[1], jobs=2, progress=False)"
+        command = [sys.executable, "-c", code, end.name]
+        killed[end] = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     for end, parent in killed.items():
         folder = tmp_path / end.name
         while len(list(folder.glob("*.npz"))) < 3 and parent.poll() is None:
@@ -357,11 +363,7 @@ def test_workers_end_with_their_parent_and_nothing_is_lost(tmp_path):
         parent.communicate(timeout=60)  # returns once nobody holds its end of the pipes
         assert time.monotonic() - began < 5 and parent.returncode == -end
     space = {"__name__": "slow"}
-    sys_argv, sys.argv = sys.argv, ["slow.py", "", "0"]
-    try:
-        exec(compile(SLOW, script, "exec"), space)
-    finally:
-        sys.argv = sys_argv
+    exec(compile(SLOW.replace("len(sys.argv) > 1", "False"), script, "exec"), space)
     whole = tree_of(space["TABLE"], tmp_path / "whole")
     for end in killed:
         before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / end.name).glob("*.npz")}

@@ -142,11 +142,16 @@ def arrays_bytes(arrays: dict, comment: bytes = b"") -> bytes:
     """The bytes of a compressed file of ``arrays``, name -> array, as numpy reads them; comment: of the whole."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.comment = comment
+        archive.comment = _marked(comment, arrays)
         for name, values in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
                 np.lib.format.write_array(entry, np.asanyarray(values), allow_pickle=False)
     return file.getvalue()
+
+
+def _marked(comment, names):
+    """A comment with a hash of the names of arrays: the checksums of a zip file do not cover its list of contents."""
+    return comment + b" " + hashlib.sha256("\n".join(names).encode()).hexdigest()[:8].encode()
 
 
 def write_arrays(path: Path, arrays: dict, comment: bytes = b"") -> None:
@@ -177,7 +182,7 @@ def whole(path: Path, comment: bytes | None = None) -> tuple[dict | None, str]:
         return None, ".npy" if data[:6] == b"\x93NUMPY" else "foreign"
     try:
         with np.load(io.BytesIO(data)) as stored:
-            if comment not in (None, stored.zip.comment):
+            if comment is not None and stored.zip.comment != _marked(comment, stored.files):
                 return None, "foreign"
             return {name: stored[name] for name in stored.files}, ""
     except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error):
