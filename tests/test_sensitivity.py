@@ -144,7 +144,8 @@ def test_what_is_too_long_is_measured_in_brief_where_it_is_calm(tmp_path):
     (cell,) = sweep.run(table, tmp_path, **ALONE)
     assert np.array_equal(cell["end"], logistic(CPU, 4.0)["end"].numpy()) and 1e-12 < cell[":sensitivity"] < 1e-8
     longer = replace(table, brief={"steps": 50})
-    assert "measure in full" in refusal(lambda: sweep.run(longer, tmp_path, **ALONE))
+    with pytest.raises(runs.TasksFailed, match="rate = 4.0: WrongUse: .*measure in full"):
+        sweep.run(longer, tmp_path, **ALONE)
 
 
 def test_an_entry_that_is_no_number_in_some_runs_may_be_anything():

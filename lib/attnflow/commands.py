@@ -122,12 +122,13 @@ def run_sweep(options: argparse.Namespace) -> int:
         print(f"{table.name} is stored under the code {table.code}")
         return 0
     folder = Path(options.out or Path("results") / "runs" / options.name)
+    place = sweep.keepable(table, sweep.home() / chapter).parent if options.keep else None
     task = sensitivity.measured if options.keep else sweep.one
     found = sweep.run(table, folder, options.jobs, options.device, task=task)
     print(f"{len(found)} tasks in {folder}")
     if options.keep:
         terms = sensitivity.terms(table)
-        path = sweep.keep(table, found, sweep.home() / chapter, options.device, sensitivity=terms)
+        path = sweep.keep(table, found, place, options.device, sensitivity=terms)
         kept = sensitivity.kept(table)
         print(f"{kept.chaotic.sum()} of {len(kept.measured)} cells that were measured are chaotic and have a band")
         print(f"stored as {path} and .json")

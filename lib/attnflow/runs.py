@@ -19,6 +19,10 @@ class WrongUse(ValueError):
     """The caller gave something that is not allowed: the message says what was given and what is allowed."""
 
 
+class TasksFailed(RuntimeError):
+    """Some tasks of a sweep raised, and all others are stored: the message says which, and what they raised."""
+
+
 def check(name: str, value: object, allowed: str, ok: bool) -> object:
     """Raise one clear WrongUse unless ``ok``, else return ``value``; ``name`` and ``allowed`` go into the message.
 

@@ -10,12 +10,11 @@ with a chance of at most 2 in ``BAND`` + 1, seldom far: what a rerun may give is
 import datetime
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from attnflow import files, flow, runs, sweep
+from attnflow import files, flow, runs, store, sweep, workers
 
 NUDGE = 1e-12  # relative: thousands of roundings, so that a rerun of a cell that is not chaotic stays within its sensitivity
 THREADS = 2
@@ -48,31 +47,29 @@ def change(base: dict, other: dict) -> float:
     return max(apart(values, other[name]) for name, values in base.items())
 
 
-def measured(table: sweep.Sweep, settings: dict, folder: Path, where: torch.device) -> dict:
-    """One task of ``sweep.run`` with its sensitivity and, above ``EDGE``, its band, each in a file of its own.
+def measured(table: sweep.Sweep, settings: dict, where: torch.device) -> list[store.Step]:
+    """A task of ``sweep.run`` with its sensitivity and, above ``EDGE``, its band, each in a file of its own.
 
-    table, settings, folder, where: as for :func:`attnflow.sweep.one`. Returns its arrays and besides ``:sensitivity`` (), and
+    table, settings, where: as for :func:`attnflow.sweep.one`. Its arrays have besides ``:sensitivity`` (), and
     ``low:NAME`` and ``high:NAME`` like each array, NaN where there is no band. All are NaN outside the ``probe`` of the table.
-    Raises WrongUse for a chaotic cell that was measured in ``brief``, which gives no band.
+    A chaotic cell that was measured in ``brief``, which gives no band, fails.
     """
-    base = sweep.one(table, settings, folder, where)
-
-    if any(settings[name] not in values for name, values in table.probe.items()):
-        return base | {":sensitivity": np.array(np.nan)} | band(base, None)
 
     def again(count=1, seed=None):
         with nullcontext() if seed is None else flow.nudged(NUDGE, seed):
             return sweep.cell(table, settings | table.brief, where, count)
 
-    def make():
+    def make(base):
         first = again() if table.brief else base
         value = max(change(first, again(seed=0)), change(first, again(THREADS)))
         runs.check("sensitivity in brief", value, f"at most {EDGE}: measure in full", value <= EDGE or not table.brief)
         several = [base, *(again(seed=seed) for seed in range(1, BAND + 1))] if value > EDGE else None
         return {":sensitivity": np.array(value)} | band(base, several)
 
-    identity = table.identity(settings, where) | {"sensitivity": TERMS, "brief": table.brief}
-    return base | sweep.once(folder, identity, make)
+    (own,) = sweep.one(table, settings, where)
+    if any(settings[name] not in values for name, values in table.probe.items()):
+        return [own, store.Step(None, lambda base: {":sensitivity": np.array(np.nan)} | band(base, None))]
+    return [own, store.Step(own.identity | {"sensitivity": TERMS, "brief": table.brief}, make)]
 
 
 def band(base: dict, several: list[dict] | None) -> dict:
@@ -164,7 +161,7 @@ class Kept:
     def told(self, **settings: object) -> str:
         """How many cells are chaotic, and what the most sensitive of those with some ``settings`` does when it is run again."""
         (place,) = self.most(**settings)
-        cell = ", ".join(f"{name} = {value}" for name, value in self.table.tasks()[place].items())
+        cell = workers.told(self.table.tasks()[place])
         fits = "as" if self.within(place, self.recomputed(place)) else "NOT as"
         return (
             f"{int(self.chaotic.sum())} of {len(self.measured)} measured cells are chaotic\n"

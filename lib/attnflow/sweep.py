@@ -6,10 +6,13 @@ there and repeats the rest, whatever stopped the first one. A whole table is kep
 
 import hashlib
 import inspect
-import json
+import re
+import sys
 import textwrap
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 
@@ -18,9 +21,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from attnflow import files, runs, stamp, threads
+from attnflow import files, plain, runs, stamp, store, threads, workers
 
 BESIDE = ":"  # in the names of what is measured of a cell besides its own arrays
+DIGEST = "sha256"  # of the arrays, in what stands beside them: two renames are not one
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,9 @@ class Sweep:
     arrays; axes: setting -> its values, whose product is the table; fixed: settings that all tasks share; single: keep the
     arrays in single precision. What is too dear for :mod:`attnflow.sensitivity` says, probe: setting -> those of its values at
     which a cell is measured, all where it has no entry; brief: settings that take the place of its own there.
+
+    The values of a setting are a list, a tuple, a range or a 1-D array of numpy or torch, and numbers become those of Python.
+    Raises WrongUse, when it is made, for what JSON cannot hold: a number that is not finite, an array, an object.
     """
 
     name: str
@@ -42,11 +49,26 @@ class Sweep:
     probe: dict = field(default_factory=dict)
     brief: dict = field(default_factory=dict)
 
+    def __post_init__(self):
+        named = isinstance(self.name, str) and re.fullmatch(r"\w[\w.-]*", self.name)
+        runs.check("name", self.name, "the name of a file: letters and digits, after the first also . _ -", bool(named))
+        both = sorted(self.axes.keys() & self.fixed.keys())
+        runs.check("settings", both, "either axes or fixed, not both", not both)
+        runs.names("probe", tuple(self.probe), (*self.axes, *self.fixed))
+        for part, form in (
+            ("axes", plain.values),
+            ("fixed", plain.value),
+            ("probe", plain.values),
+            ("brief", plain.value),
+        ):
+            given = getattr(self, part)
+            object.__setattr__(self, part, {name: form(name, one) for name, one in given.items()})
+
     def tasks(self) -> list[dict]:
         """The settings of all tasks, in the order of the table."""
         return [self.fixed | dict(zip(self.axes, row, strict=True)) for row in product(*self.axes.values())]
 
-    @property
+    @cached_property
     def code(self) -> str:
         """The hash of the code that its tasks use."""
         module = self.function.__module__
@@ -54,63 +76,47 @@ class Sweep:
             return stamp.code([module])
         return hashlib.sha256(self.source.encode()).hexdigest()[:12]
 
-    @property
+    @cached_property
     def source(self) -> str:
-        """What counts of the text of its function, as :func:`attnflow.stamp.bare` gives it."""
-        return stamp.bare(textwrap.dedent(inspect.getsource(self.function)))
+        """What counts of the text of its function, as :func:`attnflow.stamp.bare` gives it. Raises WrongUse without one."""
+        try:
+            return stamp.bare(textwrap.dedent(inspect.getsource(self.function)))
+        except (OSError, TypeError):
+            return runs.check("function", self.function, "a function whose source is in a file or a notebook", False)
+
+    @cached_property
+    def _same(self):
+        """What the identities of all its tasks have in common."""
+        text = hashlib.sha256(self.source.encode()).hexdigest()[:16]
+        function = {"module": self.function.__module__, "name": self.function.__qualname__, "source": text}
+        return {"sweep": self.name, "function": function, "code": self.code}
 
     def identity(self, settings: dict, where: torch.device) -> dict:
         """What tells one task from all others: its sweep, function, code and ``settings``, and the kind of device ``where``."""
-        function = {
-            "module": self.function.__module__,
-            "name": self.function.__qualname__,
-            "source": self.source,
-        }
-        known = {
-            "sweep": self.name,
-            "function": function,
-            "code": self.code,
-            "device": where.type,
-            "settings": settings,
-        }
-        return json.loads(json.dumps(known))
+        return self._same | {"device": where.type, "settings": settings}
 
 
-def address(folder: Path, identity: dict) -> Path:
-    """The file of one task in a ``folder``: its ``identity`` names it."""
-    text = json.dumps(identity, sort_keys=True)
-    return Path(folder) / (hashlib.sha256(text.encode()).hexdigest()[:16] + ".npz")
-
-
-def load(path: Path, identity: dict) -> dict | None:
-    """The arrays of a stored task, or None where the file ``path`` is absent, not whole, or of another ``identity``."""
-    arrays = files.read_arrays(path) or {}
-    return arrays if json.loads(str(arrays.pop("identity", "null"))) == identity else None
-
-
-def once(folder: Path, identity: dict, make: Callable[[], dict]) -> dict:
-    """The arrays of the file of an ``identity`` in a ``folder``; where it is not whole, what ``make`` returns, stored there."""
-    path = address(folder, identity)
-    arrays = load(path, identity)
-    if arrays is None:
-        arrays = make()
-        files.write_arrays(path, arrays | {"identity": np.array(json.dumps(identity))})
-    return arrays
-
-
-def one(sweep: Sweep, settings: dict, folder: Path, where: torch.device) -> dict:
-    """Run one task of a ``sweep``, its ``settings``, on ``where``, unless its file in ``folder`` is whole. Returns its arrays."""
-    return once(folder, sweep.identity(settings, where), lambda: cell(sweep, settings, where))
+def one(sweep: Sweep, settings: dict, where: torch.device) -> list[store.Step]:
+    """A task of a ``sweep`` with some ``settings`` on ``where``: one file, that of the arrays of its cell."""
+    return [store.Step(sweep.identity(settings, where), lambda _: cell(sweep, settings, where))]
 
 
 def cell(sweep: Sweep, settings: dict, where: torch.device, count: int = 1) -> dict:
-    """One task of a ``sweep``, its ``settings``, run now on ``where``, with ``count`` threads. Returns name -> array."""
+    """One task of a ``sweep``, its ``settings``, run now on ``where``, with ``count`` threads. Returns name -> array.
+
+    Raises WrongUse where the function of the sweep returns what no file can hold.
+    """
     with threads.held(count):
         found = sweep.function(device=where, **settings)
-    return {
+    arrays = {
         name: value.cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
         for name, value in found.items()
     }
+    names = [name for name in arrays if not isinstance(name, str) or BESIDE in name]
+    runs.check("names of arrays", names, f"texts without {BESIDE!r}", not names)
+    objects = [name for name, value in arrays.items() if value.dtype.hasobject]
+    runs.check("arrays of objects", objects, "arrays of numbers, texts or bools, which can be stored", not objects)
+    return arrays
 
 
 def run(
@@ -120,23 +126,40 @@ def run(
     device: object = None,
     backend: str = "loky",
     progress: bool = True,
-    task: Callable[..., dict] = one,
+    task: Callable[..., list] = one,
 ) -> list[dict]:
     """Run the whole table on ``jobs`` processes of one thread each. Returns the arrays, in the order of the tasks.
 
     sweep: the table; folder: where its files go; device: for all tasks; backend: any joblib backend by name; progress: show a
-    bar; task: what is done for each, :func:`one` or :func:`attnflow.sensitivity.measured`. Raises WrongUse for a wrong ``jobs``
-    or an absent device.
+    bar; task: what is done for each, :func:`one` or :func:`attnflow.sensitivity.measured`. What is stored whole is loaded, all
+    else is run; files in the way are repeated, and one line says how many of each kind. Where a task raises, the others are
+    finished and stored first, then :class:`attnflow.runs.TasksFailed` names its settings. Raises WrongUse for wrong ``jobs``,
+    an absent device and a folder that cannot be written.
     """
     jobs = runs.integer("jobs", jobs)
     where = runs.device(device)
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    tasks = sweep.tasks()
-    calls = (joblib.delayed(task)(sweep, settings, folder, where) for settings in tasks)
-    limit = {"inner_max_num_threads": 1} if backend == "loky" else {}
-    with threads.held(), joblib.parallel_config(backend=backend, **limit):
-        found = joblib.Parallel(n_jobs=jobs, return_as="generator")(calls)
-        return list(tqdm(found, total=len(tasks), desc=sweep.name, disable=None if progress else True))
+    folder = files.folder("folder", folder)
+    files.tidy(folder)
+    tasks, found, faults = sweep.tasks(), [], Counter()
+    with threads.held(), tqdm(total=len(tasks), desc=sweep.name, disable=None if progress else True) as bar:
+        for settings in tasks:
+            arrays, wrong = store.stored(folder, task(sweep, settings, where))
+            found.append(arrays)
+            faults += wrong
+            bar.update(arrays is not None)
+        if said := store.told(faults):
+            tqdm.write(f"{sweep.name}: not whole or not its own in {folder}, so repeated: {said}", sys.stderr)
+        missing = [place for place, arrays in enumerate(found) if arrays is None]
+        calls = (joblib.delayed(workers.attempt)(task, sweep, tasks[place], folder, where) for place in missing)
+        with joblib.parallel_config(backend=backend, **workers.settings(backend)):
+            made = joblib.Parallel(n_jobs=jobs, return_as="generator")(calls) if missing else ()
+            for place, arrays in zip(missing, made, strict=True):
+                found[place] = arrays
+                bar.update()
+    failed = {place: each for place, each in enumerate(found) if isinstance(each, workers.Failed)}
+    if failed:
+        raise workers.failure(sweep.name, tasks, failed)
+    return found
 
 
 def home() -> Path:
@@ -153,25 +176,40 @@ def home() -> Path:
     return found
 
 
+def keepable(sweep: Sweep, folder: Path) -> Path:
+    """Check, before anything runs, that a ``sweep`` can be kept in a ``folder``, which is made. Returns the path of its arrays.
+
+    Raises WrongUse where the folder cannot be written, or a directory has the name of one of the two files.
+    """
+    path = files.folder("folder", folder) / f"{sweep.name}.npz"
+    for each in (path, path.with_suffix(".json")):
+        runs.check("file to keep", str(each), "no directory", not each.is_dir())
+    return path
+
+
 def keep(sweep: Sweep, found: list[dict], folder: Path, device: object = None, **more: dict) -> Path:
-    """Store a whole ``sweep`` in a ``folder`` as NAME.npz and, with what made it, NAME.json. Returns the former's path.
+    """Store a whole ``sweep`` in a ``folder`` as NAME.npz and, with what made it, NAME.json, both or none. Returns the former.
 
     found: what ``run`` returned on ``device``; more: what else NAME.json says. Every array gets the axes of the table in
-    front of its own. Raises WrongUse where tasks returned arrays of different shapes.
+    front of its own. Raises WrongUse where tasks returned arrays of different names or shapes, and as :func:`keepable` does.
     """
+    path = keepable(sweep, folder)
+    files.tidy(path.parent)
     sizes = [len(values) for values in sweep.axes.values()]
+    runs.check("tasks", len(found), f"{len(sweep.tasks())}, those of the table", len(found) == len(sweep.tasks()))
+    names = sorted({tuple(sorted(each)) for each in found})
+    runs.check("names of arrays", names, "the same in all tasks", len(names) == 1)
     shapes = {name: sorted({each[name].shape for each in found}) for name in found[0]}
     runs.check("arrays", shapes, "of one shape in all tasks", all(len(shape) == 1 for shape in shapes.values()))
     stacked = {name: np.stack([each[name] for each in found]) for name in found[0]}
     stacked = {name: values.reshape(*sizes, *values.shape[1:]) for name, values in stacked.items()}
     if sweep.single:
         stacked = {name: values.astype(np.float32) for name, values in stacked.items()}
-    path = Path(folder) / f"{sweep.name}.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
     settings = {"sweep": sweep.name, "title": sweep.title, "axes": sweep.axes, "fixed": sweep.fixed}
-    files.write_arrays(path, stacked)
     made = {"code": sweep.code, "environment": stamp.environment(device), "adopted": []}
-    files.write_json(path.with_suffix(".json"), settings | made | more)
+    data = files.arrays_bytes(stacked)
+    text = files.json_text(settings | made | more | {DIGEST: hashlib.sha256(data).hexdigest()})
+    files.write_all({path: lambda file: file.write(data), path.with_suffix(".json"): lambda file: file.write(text)})
     return path
 
 
@@ -185,8 +223,14 @@ def kept(name: str) -> tuple[dict, dict]:
 
 
 def stored(name: str) -> tuple[dict, Path]:
-    """All arrays of the stored sweep of that ``name``, and the file of its provenance. Raises WrongUse where it is absent."""
-    path = next(iter(sorted(home().glob(f"*/{name}.npz"))), None)
+    """All arrays of the stored sweep of that ``name``, and the file of its provenance.
+
+    Raises WrongUse where it is absent, and where the two files are not of one run, since something ended :func:`keep` half way.
+    """
+    path = next((path for path in sorted(home().glob("*/*.npz")) if path.stem == name), None)
     arrays = files.read_arrays(path) if path else None
     runs.check("name", name, f"that of a sweep stored in {home()}", arrays is not None)
+    made, own = files.read_json(path.with_suffix(".json")), hashlib.sha256(path.read_bytes()).hexdigest()
+    allowed = f"{made.get(DIGEST)}, which stands beside it: attnflow sweep {name} --keep"
+    runs.check(f"{DIGEST} of {path.name}", own, allowed, made.get(DIGEST, own) == own)
     return arrays, path.with_suffix(".json")
