@@ -76,7 +76,7 @@ def unique(claims: Sequence) -> tuple:
 def rooms() -> dict[str, Room]:
     """All rooms of the library, name -> Room, in the order of the book."""
     roots = sorted(Path(__file__).parent.glob("*/__init__.py"))
-    names = [root.parent.name for root in roots if re.search("^ROOM = ", root.read_text(encoding="utf-8"), re.M)]
+    names = [root.parent.name for root in roots if re.search(r"^ROOM\b", root.read_text(encoding="utf-8"), re.M)]
     found = sorted((importlib.import_module(f"attnflow.{name}").ROOM for name in names), key=lambda room: room.number)
     return {room.name: room for room in found}
 

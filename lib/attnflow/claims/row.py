@@ -67,10 +67,7 @@ class Row:
 
     @property
     def undecided(self) -> bool:
-        """Whether the run says neither that it is as stated nor that it is contradicted: it could not be run, or is undefined.
-
-        It is contradicted where the claim, or its control, is not as stated and all its readings are numbers.
-        """
+        """Whether it is neither as stated nor contradicted: it could not be run, or what is not as stated reads no numbers."""
         as_stated = (self.holds == self.state.startswith("reproduced"), self.control_fails)
         wrong = [some for good, some in zip(as_stated, (self.measured, self.control_measured), strict=True) if not good]
         return not self.consistent and (bool(self.error) or all(any(map(math.isnan, some)) for some in wrong))
