@@ -58,7 +58,9 @@ UNREADABLE = [
     "''",
 ]
 NO_FOLDER = ["kept.txt", "kept.txt/x", "pipe", "loop", "dangling-file", "/dev/null", "/dev/null/x", "/proc/x", "''"]
-# A call, with '' for an empty word, and what its one line has to name.
+RANGES = ["5:5", "5:4", "a:b", "-3:2", "-3", "0", "0:1001", "1001", "1:2:3", ":", ":5", "5:", "1.5", "1e3", "9" * 5000]
+# A call, with '' for an empty word, and what its one line has to name. Where a fault would let a run replace a device, or begin
+# one that takes long, a second reason to refuse it stands behind the first.
 WRONG = [
     ("", "claims | sweep"),
     *((word, "claims") for word in ("nosuch", "claim", "--bogus", "-x", "--json", "''")),
@@ -75,16 +77,15 @@ WRONG = [
     ("claims --chapter encoder --list --id foundations.proof-product", "foundations.proof-product"),
     ("claims --chapter encoder --id foundations.proof-product", "foundations.proof-product"),
     *((f"claims --id {word}", "--list shows") for word in ("no.such", "''", "foundations", "proof-product")),
-    *((f"claims --seeds {word}", f"--seeds = '{word}'") for word in ("5:5", "5:4", "a:b", "-3:2", "-3", "0", "0:1001", "1001")),
-    *((f"claims --seeds {word}", f"--seeds = '{word}'") for word in ("1:2:3", ":", ":5", "5:", "1.5", "1e3", "9" * 5000)),
+    *((f"claims --id nosuch --seeds {word}", f"--seeds = '{word}'") for word in RANGES),
     ("claims --seeds ''", "--seeds = ''"),
     *((f"claims --device {word}", "cpu, cuda or cuda:N") for word in ("tpu", "''", "CPU", "mps", "cuda:x", "cuda:-1")),
     *((f"claims {word}", said) for word, said in DEVICES),
     *((f"sweep paper_experiment {word}", said) for word, said in [*DEVICES, ("--device ''", "device = ''")]),
     ("sweep paper_experiment --adopt --device ''", "device = ''"),
-    *((f"claims --json {word}", "a regular file") for word in UNWRITABLE),
-    ("claims --from own.py --json own.py", "another file"),
-    ("claims --from own.py --json to-own", "another file"),
+    *((f"claims --json {word} --id nosuch", "a regular file") for word in UNWRITABLE),
+    ("claims --from own.py --id nosuch --json own.py", "another file"),
+    ("claims --from own.py --id nosuch --json to-own", "another file"),
     *((f"claims --from {word}", "a regular file") for word in UNREADABLE),
     *((f"claims --from {name}.py", f"{name}.py") for name in ("syntax", "raises", "leaves", "empty", "none")),
     *((f"claims --list --from {name}.py", f"{name}.py") for name in ("syntax", "raises", "leaves", "empty", "none")),
@@ -99,7 +100,7 @@ WRONG = [
     ("sweep", "NAME"),
     *((f"sweep {word}", "--list shows") for word in ("nosuch", "''", "encoder", "--adopt nosuch", "--keep nosuch", "../x")),
     *((f"sweep paper_experiment --jobs {word}", word) for word in ("0", "-1", "x", "1.5", "''")),
-    *((f"sweep paper_experiment --out {word}", "a folder") for word in NO_FOLDER),
+    *((f"sweep nosuch --out {word}", "a folder") for word in NO_FOLDER),
     *((f"sweep paper_experiment {word}", "given twice") for word in ("--out a --out b", "--jobs 1 --jobs 2")),
     *((f"sweep --list {word}", "no effect") for word in ("paper_experiment", "--keep", "--adopt", "--jobs 2")),
     *((f"sweep --list {word}", "no effect") for word in ("--out x", "--out ''", "--device cpu")),
