@@ -122,7 +122,7 @@ def ended(error: BaseException, work: object, number: int) -> int:
         number = number or signal.SIGINT
         outlet.tell(f"{_told(number)}, {stays}")
         return 128 + number
-    if isinstance(error, BrokenPipeError) or isinstance(lost, BrokenPipeError):
+    if isinstance(error, BrokenPipeError):
         if stays != outlet.NOTHING:  # who has read enough need not hear of it
             outlet.tell(f"the output was closed, {stays}")
         return 141
