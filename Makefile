@@ -35,10 +35,12 @@ mutants: $(READY) ## change the library one line at a time and see that the test
 	@$(ONE_THREAD) $(PY) tests/mutants/run.py $(ARGS)
 
 notebooks: $(READY) ## execute the chapters whose source or library changed (CHAPTER=1_foundations, FORCE=1)
+	@$(PY) -m attnflow.listing
 	@$(PY) notebooks/build.py $(CHAPTER) $(if $(FORCE),--force)
 
 claims: $(READY) ## run all claims and store them in results/claims.json (ARGS="--chapter foundations")
 	@mkdir -p results
+	@$(PY) -m attnflow.listing
 	@$(PY) -m attnflow claims --json results/claims.json $(ARGS)
 
 check: $(READY) ## run the claims of the book again and compare your run with it; changes no file

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import io
 import json
 import os
 import re
@@ -22,7 +23,8 @@ from sphinx.application import Sphinx
 from attnflow import __main__ as roof
 from attnflow import laws, sensitivity, stamp
 from attnflow.claims import Row
-from attnflow.claims.row import blank, read_run
+from attnflow.claims.row import blank
+from attnflow.claims.stored import read_run
 from attnflow.rooms import rooms
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -337,11 +339,28 @@ def test_anchors_of_all_claims_differ_and_are_words_with_hyphens():
 
 def test_stored_run_is_strict_json(tmp_path):
     path = tmp_path / "claims.json"
-    path.write_text('{"environment": {"cores": NaN}, "claims": []}')
+    path.write_text('{"complete": true, "environment": {"cores": NaN}, "claims": []}')
     with pytest.raises(ValueError, match="NaN is no number of JSON"):
         read_run(path)
     if STORED.exists():
         assert [row.id for row in read_run(STORED)[1]]
+
+
+@pytest.mark.parametrize(
+    "directive", ["attnflow-ledger", "attnflow-environment", "attnflow-claim} foundations.heun-order"]
+)
+@pytest.mark.parametrize("complete", [{"complete": False}, {}])
+def test_a_run_that_was_stopped_is_an_error_of_the_page(directive, complete, tmp_path):
+    (tmp_path / "results").mkdir()
+    run = complete | {"environment": {"seeds": "0:2"}, "claims": [ROW.to_json()]}
+    (tmp_path / ledger.STORED).write_text(json.dumps(run), encoding="utf-8")
+    name, _, word = directive.partition("}")
+    (tmp_path / "index.md").write_text(f"# Page\n\n```{{{name}}}{word}\n```\n", encoding="utf-8")
+    told = io.StringIO()
+    options = {"extensions": ["myst_parser", "sphinx.ext.autodoc", "attnflow_book"]}
+    app = Sphinx(tmp_path, None, tmp_path / "out", tmp_path / "trees", "dummy", options, status=None, warning=told)
+    app.build()
+    assert "of a run that was not stopped" in told.getvalue() and "Heun" not in app.env.get_doctree("index").astext()
 
 
 def test_ledger_puts_every_claim_under_the_title_of_its_room(tmp_path):
@@ -349,7 +368,7 @@ def test_ledger_puts_every_claim_under_the_title_of_its_room(tmp_path):
     made = list(rooms().values())
     rows = [replace(ROW, id=f"{room.name}.one", chapter=room.name, title=f"One of {room.number}") for room in made]
     (tmp_path / "results").mkdir()
-    stored = {"environment": {}, "claims": [row.to_json() for row in reversed(rows)]}
+    stored = {"complete": True, "environment": {"seeds": "0:2"}, "claims": [row.to_json() for row in reversed(rows)]}
     (tmp_path / ledger.STORED).write_text(json.dumps(stored), encoding="utf-8")
     (tmp_path / "notebooks").mkdir()
     for room in made:

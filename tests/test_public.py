@@ -40,7 +40,10 @@ def test_the_probe_sees_what_is_not_refused():
 def test_sizes_are_one_all_through_a_call_and_told():
     one, two = (torch.ones(2, rows, columns, dtype=torch.float64) for rows, columns in ((3, 5), (4, 6)))
     said = refusal(lambda: laws.imbalance(one, two))
-    assert "right = a tensor of float64 entries and shape (2, 4, 6)" in said and "(S, ..., e, k), where S = 2 and k = 5" in said
+    assert (
+        "right = a tensor of float64 entries and shape (2, 4, 6)" in said
+        and "(S, ..., e, k), where S = 2 and k = 5" in said
+    )
     assert "a tensor of finite float64 entries" in refusal(lambda: laws.imbalance(one.float(), two))
     assert "not finite" in refusal(lambda: laws.imbalance(one / 0, two))
 

@@ -8,7 +8,8 @@ from sphinx.util.docutils import SphinxDirective
 
 from attnflow import sensitivity
 from attnflow.claims import show
-from attnflow.claims.row import read_run
+from attnflow.claims.stored import read_run
+from attnflow.inputs import WrongUse
 from attnflow.rooms import rooms
 from attnflow.sweep import home
 
@@ -75,16 +76,25 @@ def card(row, back="", cited=()):
     return section
 
 
+def stored(directive):
+    """Environment and rows of the stored run, None where there is none. One that was stopped is an error of the page."""
+    path = Path(directive.env.srcdir) / STORED
+    directive.env.note_dependency(str(path))
+    try:
+        return read_run(path) if path.exists() else None
+    except WrongUse as refusal:
+        raise directive.error(f"{STORED}: {refusal}") from refusal
+
+
 class Ledger(SphinxDirective):
     """``attnflow-ledger``: one section a chapter, one card a claim."""
 
     def run(self):
         """Draw the cards, in the order of the book."""
-        path = Path(self.env.srcdir) / STORED
-        self.env.note_dependency(str(path))
-        if not path.exists():
+        run = stored(self)
+        if run is None:
             return [nodes.paragraph("", "", *inline(ABSENT))]
-        _, rows = read_run(path)
+        rows = run[1]
         strange = sorted({row.chapter for row in rows} - set(rooms()))
         if strange:
             raise self.error(f"{STORED} holds claims of chapters that have no room: {', '.join(strange)}")
@@ -119,9 +129,7 @@ class Told(SphinxDirective):
 
     def run(self):
         """Draw the box, with a link to the card."""
-        path = Path(self.env.srcdir) / STORED
-        self.env.note_dependency(str(path))
-        rows = {row.id: row for row in read_run(path)[1]} if path.exists() else {}
+        rows = {row.id: row for row in (stored(self) or ((), ()))[1]}
         asked = self.arguments[0]
         if asked not in rows:
             raise self.error(f"{STORED} holds no claim {asked!r}")
@@ -138,12 +146,10 @@ class Environment(SphinxDirective):
 
     def run(self):
         """Draw a definition list of the environment, in the order in which it was stored."""
-        path = Path(self.env.srcdir) / STORED
-        self.env.note_dependency(str(path))
-        if not path.exists():
+        run = stored(self)
+        if run is None:
             return [nodes.paragraph("", "", *inline(ABSENT))]
-        environment, _ = read_run(path)
-        return [table((name, [nodes.Text(str(value))]) for name, value in environment.items())]
+        return [table((name, [nodes.Text(str(value))]) for name, value in run[0].items())]
 
 
 def chaos(sweep):

@@ -4,21 +4,7 @@ What a researcher needs is here: a flow to integrate, an experiment, a claim wit
 each chapter is a room beside it, a package with a ``ROOM``; ``python -m attnflow`` is the roof.
 """
 
-from attnflow.claims import (
-    Above,
-    Below,
-    Between,
-    Claim,
-    Control,
-    Exactly,
-    Experiment,
-    Near,
-    Trial,
-    evaluate,
-    kinds,
-)
-from attnflow.flow import Descent, Heun, Momentum, Optimiser, integrate
-from attnflow.rooms import cite
+import importlib
 
 __all__ = [
     "Above",
@@ -40,3 +26,25 @@ __all__ = [
     "kinds",
 ]
 __version__ = "0.1.0"
+MODULES = (
+    "citations",
+    "claims",
+    "flow",
+    "rooms",
+    "runs",
+)  # there after ``import attnflow``, as what is in ``__all__`` is
+
+
+def __getattr__(name):
+    """What is public here, imported when it is first asked for: torch takes seconds, and a help text does not need it."""
+    if name in MODULES:
+        return importlib.import_module(f"attnflow.{name}")
+    if name in __all__:
+        from attnflow import claims, flow, rooms
+
+        return next(getattr(home, name) for home in (claims, flow, rooms) if hasattr(home, name))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *__all__, *MODULES})

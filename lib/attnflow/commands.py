@@ -1,19 +1,29 @@
-"""What the subcommands do. Each takes the parsed options and returns the exit status."""
+"""What the subcommands do. Each has a plan: all that can be refused is refused there, before its work starts."""
 
 import argparse
 import os
 import runpy
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from attnflow import claims, files, runs, sensitivity, stamp, sweep
+import torch
+
+from attnflow import claims, listing, paths, runs, sensitivity, stamp, store, sweep
+from attnflow.arguments import BOOK, Work, seed_range
 from attnflow.claims import Claim, Row, quota
-from attnflow.claims.row import read_run
+from attnflow.claims.stored import read_run, write_run
+from attnflow.outlet import NOTHING, tell
 from attnflow.rooms import cite, room, rooms, unique
 
-MOST_SEEDS = 1000
-BOOK = "100:110"  # the seeds of the book; its rows that state a share take more, from the same first one
+
+def load(options: argparse.Namespace) -> None:
+    """Import the sections of the chapters that the ``options`` ask for, all where they name none but their own files."""
+    named = getattr(options, "chapter", None)
+    own = bool(getattr(options, "files", None) or getattr(options, "file", None))
+    for one in [named] if isinstance(named, str) else named or ([] if own else rooms()):
+        room(one).claims  # noqa: B018 (imported, and looked through)
 
 
 def registry(chapters: Sequence[str] | None = None) -> tuple[Claim, ...]:
@@ -21,32 +31,11 @@ def registry(chapters: Sequence[str] | None = None) -> tuple[Claim, ...]:
     return unique([claim for name in (rooms() if chapters is None else chapters) for claim in room(name).claims])
 
 
-def seed_range(text: str) -> tuple[int, ...]:
-    """``A:B`` or ``N`` (for 0:N) as a range. ``text``: what was given. Raises WrongUse unless 0 <= A < B and B - A <= 1000."""
-    allowed = f"A:B or N with whole numbers 0 <= A < B, at most {MOST_SEEDS} of them"
-    try:
-        first, last = (int(part) for part in (text if ":" in text else f"0:{text}").split(":"))
-    except ValueError:
-        first, last = 0, 0
-    runs.check("--seeds", text, allowed, 0 <= first < last <= first + MOST_SEEDS)
-    return tuple(range(first, last))
-
-
-def writable(path: str) -> Path:
-    """Check, before anything runs, that a file can be written at ``path``; returns it as a Path."""
-    path = Path(path)
-    folder = path.absolute().parent
-    ok = folder.is_dir() and os.access(folder, os.W_OK) and not path.is_dir()
-    runs.check("--json", str(path), "a file in a folder that exists and can be written", ok)
-    return path
-
-
 def outside(path: str) -> list[Claim]:
     """The claims of a file that is not part of the book: its list CLAIMS. ``path``: the file.
 
     Raises WrongUse with file and line where the file cannot be run, and where it has no such list.
     """
-    runs.check("--from", path, "a Python file that exists", Path(path).is_file())
     try:
         found = runpy.run_path(path).get("CLAIMS")
     except (Exception, SystemExit) as error:
@@ -60,8 +49,6 @@ def outside(path: str) -> list[Claim]:
 
 def chosen(options: argparse.Namespace) -> tuple[Claim, ...]:
     """The claims that the ``options`` ask for: chapters, files, ids."""
-    for name in options.chapter or ():
-        runs.choice("--chapter", name, tuple(rooms()))
     own = [claim for path in options.files or () for claim in outside(path)]
     book = registry(options.chapter or ([] if own else None))
     found = unique([*book, *own])
@@ -70,105 +57,165 @@ def chosen(options: argparse.Namespace) -> tuple[Claim, ...]:
     return tuple(claim for claim in found if not options.id or claim.id in options.id)
 
 
-def evaluated(found: Sequence[Claim], seeds: Sequence[int], where: object) -> list[Row]:
-    """Rows of the claims ``found`` on ``seeds`` and the device ``where``, printed as they finish.
+class Claims:
+    """Claims being run, row by row.
 
-    On the seeds of the book a row with a quota takes as many as confirm a share.
+    found: the claims; seeds: as text, A:B or N; where: the device; path: of the file that the rows go to, None for none.
     """
-    rows = []
-    more = range(seeds[-1] + 1, seeds[0] + quota.SEEDS) if seeds == seed_range(BOOK) else ()
-    for row in claims.evaluate_all(found, seeds, where, more):
-        rows.append(row)
-        print(row.line(), flush=True)
-    return rows
+
+    def __init__(self, found: Sequence[Claim], seeds: str, where: torch.device, path: Path | None = None):
+        self.found, self.seeds, self.where, self.path = found, seeds, where, path
+        self.rows, self.environment = [], {}
+
+    def evaluated(self) -> list[Row]:
+        """Their rows, printed as they finish. On the seeds of the book a row with a quota takes as many as confirm a share."""
+        seeds = seed_range(self.seeds)
+        more = range(seeds[-1] + 1, seeds[0] + quota.SEEDS) if self.seeds == BOOK else ()
+        for row in claims.evaluate_all(self.found, seeds, self.where, more):
+            self.rows.append(row)
+            print(row.line(), flush=True)
+        return self.rows
+
+    def written(self) -> None:
+        """Write what is computed where it goes, and whether that is all."""
+        complete = len(self.rows) == len(self.found)
+        write_run(self.path, self.environment, self.rows, complete)
+
+    def run(self) -> int:
+        """Run them and say how many are as stated. Returns the exit status."""
+        if self.path:  # now, so that what is stored when it is stopped is stored at once
+            self.environment = stamp.environment(self.where) | {"seeds": self.seeds}
+        count = f"{len(self.found)} claim{'s' * (len(self.found) != 1)}"
+        print(f"{count} on seeds {self.seeds}, {self.where}", flush=True)
+        rows = self.evaluated()
+        if self.path:
+            self.written()
+        wrong = [row.id for row in rows if not row.consistent]
+        total = sum(row.seconds for row in rows)
+        summary = f"{len(rows) - len(wrong)} of {len(rows)} rows consistent with their stated state, {total:.0f} s"
+        print(summary + (": not " + ", ".join(wrong) if wrong else ""))
+        return judged(wrong, [row.id for row in rows if row.undecided])
+
+    def left(self) -> str:
+        """Write the rows that there are, and say where."""
+        if not self.path or not self.rows:
+            return NOTHING
+        self.written()
+        whole = len(self.rows) == len(self.found)
+        told = f"{len(self.rows)} of {len(self.found)} rows are in {self.path}"
+        return told if whole else f'{told}, with "complete": false'
 
 
-def run_claims(options: argparse.Namespace) -> int:
-    """The subcommand ``claims``, with its ``options``."""
-    found = chosen(options)
-    seeds = seed_range(options.seeds)
-    where = runs.device(options.device)
-    path = writable(options.json) if options.json else None
-    if options.list:
-        for claim in found:
-            print(f"{claim.id:34} {claim.state:12} {claim.title}")
-        return 0
-    print(f"{len(found)} claim{'s' * (len(found) != 1)} on seeds {options.seeds}, {where}", flush=True)
-    rows = evaluated(found, seeds, where)
-    wrong = [row.id for row in rows if not row.consistent]
-    if path:
-        environment = stamp.environment(where) | {"seeds": options.seeds}
-        stored = {"environment": environment, "claims": [row.to_json() for row in rows]}
-        files.write_json(path, stored)
-    total = sum(row.seconds for row in rows)
-    summary = f"{len(rows) - len(wrong)} of {len(rows)} rows consistent with their stated state, {total:.0f} s"
-    print(summary + (": not " + ", ".join(wrong) if wrong else ""))
+def judged(wrong: Sequence[str], undecided: Sequence[str]) -> int:
+    """The exit status of a run in which claims are ``wrong``, those among them that are ``undecided`` without a verdict."""
+    if undecided:
+        tell(f"without a verdict: {', '.join(undecided)}")
+        return 3
     return 1 if wrong else 0
 
 
-def run_sweep(options: argparse.Namespace) -> int:
+def plan_claims(options: argparse.Namespace) -> Work:
+    """The subcommand ``claims``, with its ``options``."""
+    found = chosen(options)
+    if options.list:
+        return Work(partial(listing.show, [listing.line(one.id, one.state, one.title) for one in found]))
+    path = None if options.json is None else paths.target("--json", options.json)
+    work = Claims(found, options.seeds, runs.device(options.device), path)
+    return Work(work.run, work.left)
+
+
+def plan_sweep(options: argparse.Namespace) -> Work:
     """The subcommand ``sweep``, with its ``options``."""
     known = {table.name: (table, one.name) for one in rooms().values() for table in one.sweeps}
-    if options.list:
-        for table, _ in known.values():
-            print(f"{table.name:28} {len(table.tasks()):4} tasks  {table.title}")
-        return 0
-    allowed = "one that --list shows: " + (", ".join(known) or "none yet")
-    runs.check("NAME", options.name, allowed, options.name in known)
+    runs.check("NAME", options.name, "one that --list shows: " + ", ".join(known), options.name in known)
     table, chapter = known[options.name]
     if options.adopt:
-        for place, gap in sensitivity.adopt(table, options.device or "cpu").items():
-            print(f"cell {place}: largest difference {gap:.0e}")
-        print(f"{table.name} is stored under the code {table.code}")
-        return 0
-    folder = Path(options.out or Path("results") / "runs" / options.name)
-    place = sweep.keepable(table, sweep.home() / chapter).parent if options.keep else None
-    task = sensitivity.measured if options.keep else sweep.one
-    found = sweep.run(table, folder, options.jobs, options.device, task=task)
-    print(f"{len(found)} tasks in {folder}")
-    if options.keep:
-        terms = sensitivity.terms(table)
-        path = sweep.keep(table, found, place, options.device, sensitivity=terms)
+        where = runs.device("cpu" if options.device is None else options.device)
+        sensitivity.kept(table)
+        sweep.keepable(table, sweep.home() / chapter, "--adopt")
+        return Work(partial(run_adopt, table, where))
+    where = runs.device(options.device)
+    home = sweep.keepable(table, sweep.home() / chapter, "--keep").parent if options.keep else None
+    return Work(partial(run_sweep, table, options, where, home), partial(left_of, table, options.out, where))
+
+
+def run_adopt(table: sweep.Sweep, where: torch.device) -> int:
+    """``sweep --adopt`` of a ``table``, on ``where``. Returns the exit status."""
+    for place, gap in sensitivity.adopt(table, where).items():
+        print(f"cell {place}: largest difference {gap:.0e}")
+    print(f"{table.name} is stored under the code {table.code}")
+    return 0
+
+
+def run_sweep(table: sweep.Sweep, options: argparse.Namespace, where: torch.device, home: Path | None) -> int:
+    """Run a ``table`` with these ``options``, on ``where``, and keep it in ``home``, if given. Returns the exit status."""
+    task = sweep.one if home is None else sensitivity.measured
+    quiet = (
+        ",ignore:resource_tracker:UserWarning"  # workers that are stopped leave locks behind, which their trackers tell
+    )
+    os.environ["PYTHONWARNINGS"] = (os.environ.get("PYTHONWARNINGS", "") + quiet).lstrip(",")
+    found = sweep.run(table, options.out, options.jobs, where, task=task)
+    print(f"{len(found)} tasks in {options.out}")
+    if home is not None:
+        path = sweep.keep(table, found, home, where, sensitivity=sensitivity.terms(table))
         kept = sensitivity.kept(table)
         print(f"{kept.chaotic.sum()} of {len(kept.measured)} cells that were measured are chaotic and have a band")
         print(f"stored as {path} and .json")
     return 0
 
 
-def compare(book: dict[str, Row], yours: dict[str, Row]) -> tuple[list[tuple], int]:
-    """Rows of text, one a claim of either run, ``book`` or ``yours``, and the number of verdicts that differ."""
+def left_of(table: sweep.Sweep, folder: Path, where: torch.device) -> str:
+    """How many tasks of a ``table``, on ``where``, lie in a ``folder``, in words."""
+    tasks = table.tasks()
+    there = sum(store.stored(folder, sweep.one(table, settings, where))[0] is not None for settings in tasks)
+    told = f"{there} of {len(tasks)} tasks stay in {folder}: the same call goes on there"
+    return told if there else NOTHING
+
+
+def compare(book: dict[str, Row], yours: dict[str, Row]) -> list[tuple]:
+    """Rows of text, one a claim of either run, ``book`` or ``yours``."""
     rows = [("claim", "book", "yours", "difference", "verdicts")]
     rows += [row.compared(yours.get(name)) for name, row in book.items()]
-    rows += [
+    return rows + [
         (name, "–", row.shown or "–", "–", "NEW: not in the book") for name, row in yours.items() if name not in book
     ]
-    return rows, sum(row[-1].startswith(("DIFFERS", "MISSING")) for row in rows)
 
 
-def run_compare(options: argparse.Namespace) -> int:
+def plan_compare(options: argparse.Namespace) -> Work:
     """The subcommand ``compare``, with its ``options``. Verdicts are compared, not digits: sums in another order differ."""
-    environment, stored = read_run(sweep.home() / "claims.json")
-    if options.file:
-        other, found = read_run(Path(options.file))
-    else:
-        seeds, where = environment["seeds"], runs.device()
-        print(f"Running the claims of the book on its seeds, {seeds}.", flush=True)
-        found = evaluated(registry(), seed_range(seeds), where)
-        other = stamp.environment(where) | {"seeds": seeds}
-        print()
+    book = read_run(sweep.home() / "claims.json")
+    if options.file is not None:
+        return Work(partial(run_compare, book, read_run(Path(options.file))))
+    return Work(partial(run_again, book, Claims(registry(), book[0]["seeds"], runs.device())))
+
+
+def run_again(book: tuple[dict, list[Row]], work: Claims) -> int:
+    """Do the ``work`` of the stored run once more, and compare it with the ``book``. Returns the exit status."""
+    print(f"Running the claims of the book on its seeds, {work.seeds}.", flush=True)
+    rows = work.evaluated()
+    print()
+    return run_compare(book, (stamp.environment(work.where) | {"seeds": work.seeds}, rows))
+
+
+def run_compare(book: tuple[dict, list[Row]], yours: tuple[dict, list[Row]]) -> int:
+    """Compare two runs, environment and rows: ``yours`` with the ``book``. Returns the exit status."""
+    (environment, stored), (other, found) = book, yours
     for name, value in environment.items():
         if other.get(name) != value and name != "date":
             print(f"{name}: {value} in the book, {other.get(name)} here")
-    book, yours = ({row.id: row for row in each} for each in (stored, found))
-    rows, differing = compare(book, yours)
+    stored, found = ({row.id: row for row in each} for each in (stored, found))
+    rows = compare(stored, found)
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    print(f"\n{len(book)} claims in the book; verdicts that differ: {differing}.")
-    return 1 if differing else 0
+    wrong = [row[0] for row in rows if row[-1].startswith(("DIFFERS", "MISSING"))]
+    print(f"\n{len(stored)} claims in the book; verdicts that differ: {len(wrong)}.")
+    return judged(wrong, [name for name in wrong if name not in found or found[name].undecided])
 
 
-def run_cite(options: argparse.Namespace) -> int:
+def plan_cite(options: argparse.Namespace) -> Work:
     """The subcommand ``cite``, with its ``options``."""
-    print(cite(options.chapter))
-    return 0
+    return Work(partial(listing.show, [cite(options.chapter)]))
+
+
+PLANS = {"claims": plan_claims, "sweep": plan_sweep, "compare": plan_compare, "cite": plan_cite}

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: everything is written beside its target and renamed."""
+"""Files that are whole or absent: everything is written beside its target and renamed. Text is UTF-8, whatever the locale."""
 
 import hashlib
 import io
@@ -18,14 +18,17 @@ from typing import BinaryIO
 
 import numpy as np
 
-from attnflow import runs
+from attnflow import paths, runs
 
 TEMPORARY = re.compile(r"\..+\.(?P<machine>[0-9a-f]{12})-(?P<process>\d+)-[0-9a-f]{32}\.tmp")
 DAY = 86400.0  # seconds: a file is written within some of them, and clocks of two machines differ by less
 
 
 def write(path: Path, content: Callable[[BinaryIO], object]) -> None:
-    """Write a file at ``path`` whole or not at all. content: writes into an open binary file."""
+    """Write a file at ``path`` whole or not at all, through links. content: writes into an open binary file.
+
+    Raises WrongUse where something stands there that is no regular file.
+    """
     write_all({path: content})
 
 
@@ -37,7 +40,7 @@ def write_all(contents: dict) -> None:
     made, before = {}, {}
     try:
         for path, content in contents.items():
-            path = Path(path).absolute()
+            path = paths.regular("path", path)
             made[path] = beside(path)
             with open(made[path], "xb") as file:
                 content(file)
@@ -104,22 +107,9 @@ def tidy(folder: Path) -> int:
     return removed
 
 
-def folder(name: str, path: Path) -> Path:
-    """Check that ``path``, called ``name``, is a folder that can be written, made where it is absent, and return it."""
-    path = Path(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = beside(path.absolute() / "probe")
-        probe.touch(exist_ok=False)
-        probe.unlink()
-    except OSError as error:
-        runs.check(name, str(path), f"a folder that can be written ({error.strerror})", False)
-    return path
-
-
 def json_text(value: object) -> bytes:
-    """A ``value`` as strict JSON: numbers that are not finite are refused."""
-    return (json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
+    """A ``value`` as strict JSON: numbers that are not finite are refused, half a sign is written as JSON has it."""
+    return (json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
 
 def write_json(path: Path, value: object) -> None:
@@ -129,13 +119,16 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> object:
-    """The value stored at ``path`` as strict JSON. Raises WrongUse where there is no file, and for NaN and Infinity."""
-    runs.check("file", str(path), "a JSON file that exists", Path(path).is_file())
+    """The value stored at ``path`` as strict JSON. Raises WrongUse where it cannot be read as that; NaN and Infinity are not."""
+    path = paths.source("file", path)
 
     def refuse(word):
         raise runs.WrongUse(f"{path}: {word} is no number of JSON; it has to be a text, 'inf', '-inf' or 'nan'")
 
-    return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=refuse)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise runs.WrongUse(f"file = {str(path)!r} is not allowed: it must be JSON: {error}") from error
 
 
 def arrays_bytes(arrays: dict, comment: bytes = b"") -> bytes:

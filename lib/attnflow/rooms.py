@@ -1,14 +1,13 @@
 """What a room is: one chapter's package, found by the ROOM that it holds. This file knows no room by name."""
 
 import importlib
-import pkgutil
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from attnflow import citations, runs
-from attnflow.claims.evaluation import Verdicts
+from attnflow import citations, inputs
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,8 @@ class Room:
 
     def verdicts(self, seeds: Sequence[int], device: object = None) -> Mapping:
         """The rows of these claims on ``seeds``, on a ``device``, each run when it is asked for: name -> Row."""
+        from attnflow.claims.evaluation import Verdicts  # here, since rooms are found without torch
+
         return Verdicts(self.claims, seeds, device)
 
     @property
@@ -69,23 +70,22 @@ def unique(claims: Sequence) -> tuple:
     ids, titles = [claim.id for claim in claims], [(claim.chapter, claim.title) for claim in claims]
     for name, found in (("claim id", ids), ("title", titles)):
         twice = [one for one in found if found.count(one) > 1]
-        runs.check(name, twice[0] if twice else "", "used once", not twice)
+        inputs.check(name, twice[0] if twice else "", "used once", not twice)
     return tuple(claims)
 
 
 @lru_cache
 def rooms() -> dict[str, Room]:
     """All rooms of the library, name -> Room, in the order of the book."""
-    root = Path(__file__).parent
-    packages = [found.name for found in pkgutil.iter_modules([str(root)]) if found.ispkg]
-    loaded = [importlib.import_module(f"attnflow.{name}") for name in packages]
-    found = sorted((module.ROOM for module in loaded if hasattr(module, "ROOM")), key=lambda room: room.number)
+    roots = sorted(Path(__file__).parent.glob("*/__init__.py"))
+    names = [root.parent.name for root in roots if re.search(r"^ROOM\b", root.read_text(encoding="utf-8"), re.M)]
+    found = sorted((importlib.import_module(f"attnflow.{name}").ROOM for name in names), key=lambda room: room.number)
     return {room.name: room for room in found}
 
 
 def room(chapter: str) -> Room:
     """The room of a ``chapter``, by its name. Raises WrongUse when there is none."""
-    return rooms()[runs.choice("chapter", chapter, tuple(rooms()))]
+    return rooms()[inputs.choice("chapter", chapter, tuple(rooms()))]
 
 
 def cite(chapter: str) -> str:

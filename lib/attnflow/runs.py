@@ -10,30 +10,17 @@ import zlib
 import numpy as np
 import torch
 
+from attnflow.inputs import WrongUse as WrongUse
+from attnflow.inputs import check as check
+from attnflow.inputs import choice as choice
+
 DTYPE = torch.float64
 Stack = torch.Tensor  # (S, ...): one entry a run
 State = dict[str, torch.Tensor]  # name -> (S, ...): the parameters of a stack of runs
 
 
-class WrongUse(ValueError):
-    """The caller gave something that is not allowed: the message says what was given and what is allowed."""
-
-
 class TasksFailed(RuntimeError):
     """Some tasks of a sweep raised, and all others are stored: the message says which, and what they raised."""
-
-
-def check(name: str, value: object, allowed: str, ok: bool) -> object:
-    """Raise one clear WrongUse unless ``ok``, else return ``value``; ``name`` and ``allowed`` go into the message.
-
-    >>> check("width", 0, "an integer of at least 1", False)
-    Traceback (most recent call last):
-    attnflow.runs.WrongUse: width = 0 is not allowed: it must be an integer of at least 1
-    """
-    if not ok:
-        shown = " ".join(repr(value).split())
-        raise WrongUse(f"{name} = {shown} is not allowed: it must be {allowed}")
-    return value
 
 
 def integer(name: str, value: int, least: int = 1) -> int:
@@ -51,11 +38,6 @@ def number(name: str, value: float, above: float | None = None, least: float | N
     return check(name, value, f"a finite number{bound}", ok)
 
 
-def choice(name: str, value: object, options: tuple) -> object:
-    """Check that ``value``, called ``name``, is one of ``options`` and return it."""
-    return check(name, value, "one of " + ", ".join(map(str, options)), value in options)
-
-
 def names(name: str, given: tuple, known: tuple) -> tuple:
     """Check that every name in ``given`` is one of ``known``; ``name`` says what was asked for. Returns ``given``."""
     unknown = sorted(set(given) - set(known))
@@ -67,7 +49,7 @@ def tensor(name: str, value: torch.Tensor, shape: tuple) -> torch.Tensor:
 
     >>> tensor("tokens", torch.zeros(2, 3), (None, 4))
     Traceback (most recent call last):
-    attnflow.runs.WrongUse: tokens = a tensor of shape (2, 3) is not allowed: it must be a tensor of shape (any, 4)
+    attnflow.inputs.WrongUse: tokens = a tensor of shape (2, 3) is not allowed: it must be a tensor of shape (any, 4)
     """
     text = "a tensor of shape (" + ", ".join("any" if size is None else str(size) for size in shape) + ")"
     if not isinstance(value, torch.Tensor):

@@ -11,7 +11,7 @@ import importlib.util
 import os
 import platform
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +97,7 @@ def _path(name):
     return next((path for path in (stem / "__init__.py", stem.with_suffix(".py")) if path.is_file()), None)
 
 
-@lru_cache
+@cache  # of any size: the library has more modules than lru_cache remembers
 def _read(name):
     """Hash of one module alone, and the modules of the library that it imports."""
     found = importlib.util.find_spec(name) if not name.startswith("attnflow") else None

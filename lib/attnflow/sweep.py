@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from attnflow import files, plain, runs, stamp, store, threads, workers
+from attnflow import files, paths, plain, runs, stamp, store, threads, workers
 
 BESIDE = ":"  # in the names of what is measured of a cell besides its own arrays
 DIGEST = "sha256"  # of the arrays, in what stands beside them: two renames are not one
@@ -138,7 +138,8 @@ def run(
     """
     jobs = runs.integer("jobs", jobs)
     where = runs.device(device)
-    folder = files.folder("folder", folder)
+    folder = paths.folder("folder", folder)
+    folder.mkdir(parents=True, exist_ok=True)
     files.tidy(folder)
     tasks, found, faults = sweep.tasks(), [], Counter()
     with threads.held(), tqdm(total=len(tasks), desc=sweep.name, disable=None if progress else True) as bar:
@@ -176,14 +177,14 @@ def home() -> Path:
     return found
 
 
-def keepable(sweep: Sweep, folder: Path) -> Path:
-    """Check, before anything runs, that a ``sweep`` can be kept in a ``folder``, which is made. Returns the path of its arrays.
+def keepable(sweep: Sweep, folder: Path, name: str = "folder") -> Path:
+    """Check, before anything runs, that a ``sweep`` can be kept in a ``folder``, called ``name``. Returns the path of its arrays.
 
-    Raises WrongUse where the folder cannot be written, or a directory has the name of one of the two files.
+    Raises WrongUse where the folder cannot be written or made, or one of the two files cannot be replaced.
     """
-    path = files.folder("folder", folder) / f"{sweep.name}.npz"
+    path = paths.folder(name, folder) / f"{sweep.name}.npz"
     for each in (path, path.with_suffix(".json")):
-        runs.check("file to keep", str(each), "no directory", not each.is_dir())
+        paths.regular(name, each)
     return path
 
 
@@ -194,6 +195,7 @@ def keep(sweep: Sweep, found: list[dict], folder: Path, device: object = None, *
     front of its own. Raises WrongUse where tasks returned arrays of different names or shapes, and as :func:`keepable` does.
     """
     path = keepable(sweep, folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
     files.tidy(path.parent)
     sizes = [len(values) for values in sweep.axes.values()]
     runs.check("tasks", len(found), f"{len(sweep.tasks())}, those of the table", len(found) == len(sweep.tasks()))

@@ -3,11 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 
 import numpy as np
 
-from attnflow import door, files
+from attnflow import door
 from attnflow.claims import box
 from attnflow.claims.claim import Claim
 from attnflow.claims.criteria import extent, show
@@ -66,6 +65,13 @@ class Row:
         if not self.testable:
             return True
         return not self.error and self.holds == self.state.startswith("reproduced") and self.control_fails
+
+    @property
+    def undecided(self) -> bool:
+        """Whether it is neither as stated nor contradicted: it could not be run, or what is not as stated reads no numbers."""
+        as_stated = (self.holds == self.state.startswith("reproduced"), self.control_fails)
+        wrong = [some for good, some in zip(as_stated, (self.measured, self.control_measured), strict=True) if not good]
+        return not self.consistent and (bool(self.error) or all(any(map(math.isnan, some)) for some in wrong))
 
     @property
     def proved(self) -> bool:
@@ -218,12 +224,6 @@ def _read(value):
     if isinstance(value, list):
         return tuple(_read(each) for each in value)
     return float(value) if isinstance(value, str) else value
-
-
-def read_run(path: Path) -> tuple[dict, list[Row]]:
-    """Environment and rows of a run that ``claims --json`` stored at ``path``. Raises WrongUse where it is no such file."""
-    stored = files.read_json(path)
-    return stored["environment"], [Row.from_json(one) for one in stored["claims"]]
 
 
 @door.takes(book=door.several(door.ANY_NUMBER, 0), yours=door.several(door.ANY_NUMBER, 0))
