@@ -54,6 +54,20 @@ def shaped(text: str) -> Kind:
     return check
 
 
+def numbers(text: str) -> Kind:
+    """Finite numbers in an array, a tensor or nested lists. text: their shape, as in :func:`shaped`."""
+    fits, axes = shaped(text), text.split()
+
+    def check(name, value, sizes):
+        try:
+            given = torch.from_numpy(np.array(value.numpy() if isinstance(value, torch.Tensor) else value, dtype=float))
+        except (TypeError, ValueError, RuntimeError):
+            _refuse(name, value, f"plain numbers of shape ({', '.join(axes)})")
+        fits(name, given, sizes)
+
+    return check
+
+
 def entries(kinds: Mapping) -> Kind:
     """A dict that has these entries at least. kinds: name -> kind, or its short form."""
     checks = {name: kind_of(kind) for name, kind in kinds.items()}
@@ -76,7 +90,10 @@ def instance(kind: type | tuple[type, ...], **sizes: str) -> Kind:
     def check(name, value, known):
         if not isinstance(value, classes):
             _refuse(name, value, allowed)
-        known.update({letter: getattr(value, attribute) for letter, attribute in sizes.items()})
+        for letter, attribute in sizes.items():
+            size = known.setdefault(letter, getattr(value, attribute))
+            fits = getattr(value, attribute) == size
+            runs.check(name, value, f"one with {attribute} = {size}, the size of the other arguments", fits)
 
     return check
 
@@ -208,7 +225,11 @@ FLAG = is_a("True or False", lambda value: isinstance(value, (bool, np.bool_)))
 TEXT = is_a("a text that is not empty", lambda value: isinstance(value, str) and bool(value))
 FUNCTION = is_a("a function", callable)
 
-SEEDS, STREAMS, DEVICE = by(lambda value: runs.replicas(value, 1)), by(runs.generators), by(runs.device)
+
+def _streams(name, value, sizes):
+    """Streams of random numbers, one a run of the stack that the other arguments have."""
+    stack = sizes.setdefault("S", len(runs.generators(value)))
+    runs.check(name, f"{len(value)} streams", f"{stack}, one a run", len(value) == stack)
 
 
 def _symbolic(value):
@@ -218,5 +239,6 @@ def _symbolic(value):
     return bool(pairs) and known and all(symbols.shape == rates.shape for symbols, rates in pairs)
 
 
+SEEDS, STREAMS, DEVICE = by(lambda value: runs.replicas(value, 1)), _streams, by(runs.device)
 EXPRESSION = instance((sp.Basic, sp.MatrixBase))
 VELOCITY = is_a("a dict, sympy matrix of symbols -> matrix of their time derivatives, of one shape", _symbolic)
