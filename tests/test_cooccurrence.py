@@ -169,7 +169,11 @@ def test_room_is_to_the_nearer_end_of_the_range_and_in_phase_2():
     """The ratio is read at the end of Phase 1 too, here halfway between two records."""
     taus = torch.tensor([0.0, 2.0, 4.0, 6.0], dtype=runs.DTYPE)[:, None].expand(4, 4)
     rho = [[9.0, 1.5, 1.8, 1.6], [9.0, 1.5, 1.2, 2.3], [9.0, 1.5, 0.6, 1.5], [0.7, 1.5, 1.4, 1.5]]
-    run = {"tau": taus, "rho": torch.tensor(rho, dtype=runs.DTYPE).T, "tau_1": torch.tensor([2.0, 2, 2, 1])}
+    run = {
+        "tau": taus,
+        "rho": torch.tensor(rho, dtype=runs.DTYPE).T,
+        "tau_1": torch.tensor([2.0, 2, 2, 1], dtype=runs.DTYPE),
+    }
     assert ratio.range_room(run).tolist() == pytest.approx([0.2, -0.3, -0.4, 0.1])
 
 

@@ -34,7 +34,7 @@ def share(run: dict, name: str) -> runs.Stack:
     return curves.at(run["tau"], change, run["tau_1"]).norm(dim=-1) / curves.final(change).norm(dim=-1)
 
 
-@door.takes(run=CLOCK | {"gamma": "gaps: K S 3", "watched": "gaps: K S 4"})
+@door.takes(run=CLOCK | {"gamma": "gaps: K S i", "watched": "gaps: K S j"})
 def separation(run: dict) -> runs.Stack:
     """How much larger the part is that the token scores of a ``run`` have done by tau_1 than the attention scores: (S,)."""
     return share(run, "gamma") / share(run, "watched")

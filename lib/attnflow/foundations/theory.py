@@ -1,5 +1,6 @@
 r"""What chapter 1 predicts, from sympy: the gradient of the layer, its laws, and a flow solved in closed form."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
@@ -10,8 +11,8 @@ from attnflow import door, laws, runs, symbolic
 from attnflow.foundations import model
 
 RATE = sp.Symbol("lambda", positive=True)  # of the weight decay
-LARGEST = 1e150  # whose square is a number
-SIZE, FACTOR = door.real(above=0, most=LARGEST), door.real(least=-LARGEST, most=LARGEST)
+LARGEST = 1e150  # whose square is a number, as is that of one over it
+SIZE, FACTOR = door.real(least=1 / LARGEST, most=LARGEST), door.real(least=-LARGEST, most=LARGEST)
 IMBALANCE = door.is_a("a number or an expression of at least 0", lambda value: _balance(value))
 
 
@@ -154,14 +155,19 @@ def logistic_expression() -> tuple:
 def logistic(times: np.ndarray, start: float, target: float) -> np.ndarray:
     r"""The same closed form in numbers, $u = u_0 y/(u_0 + (y - u_0) e^{-2yt})$: over $e^{2yt}$, which would overflow.
 
-    times: array of at least 0; start: $u_0$, above 0 and at most 1e150, as is target: y. Returns an array of its shape.
+    times: array of at least 0; start: $u_0$, and target: y, both from 1e-150 to 1e150. Returns an array of the shape of times.
     """
     times = np.asarray(times, dtype=float)
     runs.check("times", float(times.min()), "at least 0", bool(times.min() >= 0))
-    expression, *symbols = logistic_expression()
-    time, _, rate = symbols
-    upper, lower = (sp.expand(part * sp.exp(-2 * rate * time)) for part in sp.fraction(expression))
-    return sp.lambdify(symbols, upper / lower, "numpy")(times, start, target)
+    return _logistic()(times, start, target)
+
+
+@lru_cache
+def _logistic():
+    """The closed form as a function of numbers."""
+    expression, time, start, target = logistic_expression()
+    upper, lower = (sp.expand(part * sp.exp(-2 * target * time)) for part in sp.fraction(expression))
+    return sp.lambdify((time, start, target), upper / lower, "numpy")
 
 
 @door.takes(balance=IMBALANCE)
@@ -174,6 +180,8 @@ def arrival_clock(balance: sp.Expr | float) -> tuple[sp.Expr, sp.Symbol, sp.Symb
     product, target = sp.symbols("u y", positive=True)
     area = 4 * target**2 + balance**2
     place = area / (target - product) - 4 * target
+    upper, lower = sp.fraction(sp.together(place))
+    place = sp.expand(upper) / lower  # c^2 + 4uy over y - u: no difference of large numbers is left
     return (sp.asinh(place / (2 * balance)) if balance else sp.log(place)) / sp.sqrt(area), product, target
 
 
@@ -181,14 +189,24 @@ def arrival_clock(balance: sp.Expr | float) -> tuple[sp.Expr, sp.Symbol, sp.Symb
 def arrival_time(start: float, end: float, target: float, imbalance: float) -> float:
     r"""Time in which $\dot u = \sqrt{c^2 + 4u^2}\,(y - u)$ carries u from ``start`` to ``end``, in closed form.
 
-    target: y; imbalance: c, of either sign. It is the increment of :func:`arrival_clock`. Raises WrongUse unless
-    start < end < target, and unless start > 0 where the imbalance is 0.
+    target: y, from 1e-150 to 1e150; imbalance: c, of either sign. It is the increment of :func:`arrival_clock`. Raises WrongUse
+    unless start < end < target, where the imbalance is 0 and start below 1e-150, and where sizes lie so far apart that the clock
+    is no number.
     """
-    runs.number("start", start, above=None if imbalance else 0)
+    runs.number("start", start, least=None if imbalance else 1 / LARGEST)
     runs.check("start, end, target", (start, end, target), "increasing", start < end < target)
-    expression, *symbols = arrival_clock(abs(imbalance))
-    clock = sp.lambdify(symbols, expression, "math")
-    return clock(end, target) - clock(start, target)
+    clock = _clock(imbalance == 0)
+    found = clock(abs(imbalance), end, target) - clock(abs(imbalance), start, target)
+    runs.check("imbalance", imbalance, f"0, or of a size nearer to that of {target}", math.isfinite(found))
+    return found
+
+
+@lru_cache
+def _clock(balanced):
+    """The clock as a function of the numbers c, u and y, of a balanced start or of any other."""
+    balance = sp.Symbol("c", positive=True)
+    expression, product, target = arrival_clock(sp.S.Zero if balanced else balance)
+    return sp.lambdify((balance, product, target), expression, "math")
 
 
 @door.takes(values=door.numbers("K"), imbalances=door.several(SIZE))
