@@ -48,7 +48,7 @@ def test_the_time_of_arrival_is_the_integral_of_one_over_the_speed():
         reach = 10.0 ** RNG.integers(-9, 10)
         target, balance = reach * sizes(0.05, 20), reach * sizes(1e-3, 50) * RNG.choice([-1, 1])
         start = target * (sizes(1e-12, 0.5) if turn % 2 else RNG.uniform(-3, 0.5))
-        balance = balance if start < 0 or turn % 4 else 0.0
+        balance = balance if start < 0 or turn % 4 > 1 else 0.0
         end = start + (target - start) * RNG.uniform(0.01, 0.999)
 
         def slowness(share):
