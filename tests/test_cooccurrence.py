@@ -15,7 +15,8 @@ from attnflow.cooccurrence.setting import drawn, train
 from attnflow.cooccurrence.task import Task
 
 SMALL = {"samples": 12, "length": 4, "width": 6, "neurons": 4, "scale": 1.0}
-TOKENS, LABELS = task.draw(runs.streams((0,), "draws"), Task(6, 3))
+TOKENS, LABELS = task.draw(runs.streams((0,), "draws"), Task(6, 3, words=9))
+STATE = model.init(runs.streams((0,), "draws"), 9, 3, 2, 1.0, 1.0)
 
 
 def test_data_are_what_the_task_says():
@@ -168,7 +169,11 @@ def test_room_is_to_the_nearer_end_of_the_range_and_in_phase_2():
     """The ratio is read at the end of Phase 1 too, here halfway between two records."""
     taus = torch.tensor([0.0, 2.0, 4.0, 6.0], dtype=runs.DTYPE)[:, None].expand(4, 4)
     rho = [[9.0, 1.5, 1.8, 1.6], [9.0, 1.5, 1.2, 2.3], [9.0, 1.5, 0.6, 1.5], [0.7, 1.5, 1.4, 1.5]]
-    run = {"tau": taus, "rho": torch.tensor(rho, dtype=runs.DTYPE).T, "tau_1": torch.tensor([2.0, 2, 2, 1])}
+    run = {
+        "tau": taus,
+        "rho": torch.tensor(rho, dtype=runs.DTYPE).T,
+        "tau_1": torch.tensor([2.0, 2, 2, 1], dtype=runs.DTYPE),
+    }
     assert ratio.range_room(run).tolist() == pytest.approx([0.2, -0.3, -0.4, 0.1])
 
 
@@ -226,7 +231,18 @@ def test_unevenness_is_in_units_of_uniform_attention(size, unevenness):
         (lambda: train((0,), "cpu", stop_loss=np.nan, **SMALL), "stop_loss = nan"),
         (lambda: train((0,), "cpu", method="euler", **SMALL), "heun, descent"),
         (lambda: model.field(TOKENS, LABELS, 3, 4), "word numbers"),
-        (lambda: model.field(TOKENS.double(), LABELS, 9, 4), "word numbers"),
+        (lambda: model.field(TOKENS.double(), LABELS, 9, 4), "int tensor"),
+        (lambda: task.counts(TOKENS, int(TOKENS.max())), "word numbers from 0 to"),
+        (lambda: model.look(model.reduce(STATE), model.address(TOKENS, 9) + 9, TOKENS.shape), "from 0 to 8"),
+        (lambda: model.look(model.reduce(STATE), model.address(TOKENS, 9), (1, 6, 4)), "the shape of 18 tokens"),
+        (lambda: setting.class_means(LABELS, torch.tensor([0, 1, 2, 3, 4, 0])), "numbers from 0 to 3"),
+        (lambda: reduced.Reduced(12, 4).solve([0.0, np.inf]), "taus"),
+        (lambda: reduced.second_loss_rise({"task": Task(12, 8)}), "has a peak"),
+        (lambda: balance.ratio(5, 5, 5, 0), "first = 5"),
+        (lambda: balance.ratio(np.ones(3), np.ones(1), np.ones(3), np.ones(3)), "float64 of shape (3,)"),
+        (lambda: balance.lengths_at(balance.LENGTH**2 + balance.SAMPLES, [1.0]), "a real zero"),
+        (lambda: phases.fall({"tau": LABELS, "loss": LABELS}, 1e-4, 1e-2), "decreasing"),
+        (lambda: dual.separate([[1.0], [1.0]], [1, 2]), "labels = [1.0, 2.0]"),
         (lambda: model.field(TOKENS, LABELS[:, :3], 9, 4), "labels"),
         (lambda: sweeps.paper((0,), "cpu", reading="xavier"), "reading = 'xavier'"),
         (lambda: balance.predicted(5, 5), "samples = 5"),

@@ -1,5 +1,6 @@
 """The room of chapter 1: its theory against sympy, scipy and slow loops."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,7 @@ from attnflow.foundations import balancing, breaking, cases, counting, model, so
 from attnflow.foundations.model import Layer
 
 SEED = runs.streams([0], "draws")
+zeros = partial(torch.zeros, dtype=runs.DTYPE)
 
 
 def test_attention_is_the_slow_double_loop():
@@ -192,8 +194,13 @@ def test_one_head_has_no_other_laws_at_narrow_and_wide_sizes(sizes, options):
     [
         (lambda: task.mean_task(SEED, 2, 4, 3, 1.0), "samples = 2"),
         (lambda: task.mean_task(SEED, 8, 4, 3, 0.0), "target = 0.0"),
-        (lambda: model.field(torch.zeros(1, 2, 3, 5), torch.zeros(1, 2, 3, 2), Layer()), "tokens"),
-        (lambda: model.field(torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 4, 2), Layer()), "targets"),
+        (lambda: model.field(zeros(1, 2, 3, 5), zeros(1, 2, 3, 2), Layer()), "one with d = 5"),
+        (lambda: model.field(zeros(1, 2, 3, 4), zeros(1, 2, 4, 2), Layer()), "targets = a tensor"),
+        (lambda: task.teacher(SEED, Layer(), zeros(2, 2, 3, 4)), "S = 1"),
+        (lambda: cases.turned(zeros(2, 3)), "3 columns"),
+        (lambda: cases.attention(3, 2, 2, length=1), "length = 1"),
+        (lambda: counting.bound(cases.product, rows=3, columns=0, width=2), "columns = 0"),
+        (lambda: theory.logistic([-1.0, 2.0], 0.1, 1.0), "times = -1.0"),
         (lambda: solvable.aligned_start((0,), "cpu", 1.0, 1.0, 1.0, 0.1, k=3, turn=1.0), "k = 3"),
         (lambda: cases.altered("rotary positions", k=3), "k = 3"),
         (lambda: cases.altered("layer norm"), "grouped keys"),

@@ -4,7 +4,7 @@ from operator import itemgetter
 
 import torch
 
-from attnflow import checks, flow, laws, runs
+from attnflow import checks, door, flow, laws, runs
 from attnflow.claims import Below, Control, Exactly, Experiment, Near, Trial, kinds
 from attnflow.cooccurrence import model, theory
 from attnflow.cooccurrence.setting import DERIVED, KNOWN, claim, problem
@@ -19,6 +19,7 @@ ROWS = 1 + 3 * torch.eye(Task(SMALL["samples"]).size, 1, dtype=runs.DTYPE, devic
 LONGER = {"signs": 0.0} | dict.fromkeys(("W_Q", "W_K", "W_V"), ROWS)
 
 
+@door.takes(state=model.FULL)
 def balances(state: dict) -> dict:
     """Every layer law of a full ``state``, and two terms that move. Returns name -> (S, ...)."""
     query, key, out = (state[name] for name in ("W_Q", "W_K", "W_O"))
@@ -30,6 +31,7 @@ def balances(state: dict) -> dict:
     }
 
 
+@door.takes(tensors=model.SCORES | model.VALUES | {"W_O": "S k o"})
 def pairs(tensors: dict) -> dict:
     """The pairs of factors that meet in a product, of a state or a gradient, ``tensors``. Returns name -> (A, B)."""
     return {
@@ -54,11 +56,13 @@ def reduction(
     return {"gap": torch.stack(gaps).amax(dim=0)}
 
 
+@door.takes(normalised=door.FLAG)
 def proved(normalised: bool = True) -> int:
     """How many of all candidates for a law sympy proves, of attention weights that are ``normalised`` or not."""
     return sum(theory.proved(normalised=normalised).values())
 
 
+@door.takes(one_hot=door.FLAG)
 def counted(one_hot: bool = True) -> int:
     """How many laws there are at most, on ``one_hot`` words or on Gaussian tokens."""
     return theory.count(one_hot=one_hot)["laws"]

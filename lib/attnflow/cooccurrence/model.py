@@ -14,13 +14,42 @@ from collections.abc import Callable
 import torch
 from torch.nn.functional import softplus
 
-from attnflow import flow, runs
+from attnflow import door, flow, runs
 from attnflow.cooccurrence import task
 from attnflow.runs import Stack, State
 
 BLOCK = 4  # runs whose gathered rows fit the cache of one core: a stack of 32 in one piece takes longer a run
 
 
+VALUES = {"W_V": "S d k"}
+SCORES = {"W_Q": "S d k", "W_K": "S d k"}
+OUTER, READOUT = {"W_O": "S k o", "signs": "S o"}, {"readout": "S k"}
+FULL = SCORES | VALUES | OUTER
+TRAINED = door.either(SCORES | VALUES | READOUT, FULL)
+
+
+def _places(name, value, sizes):
+    """A kind: the shape (S, n, L) of tokens, of as many places as there are addresses."""
+    door.together(door.whole(1, "S"), door.COUNT, door.COUNT)(name, value, sizes)
+    runs.check(name, value, f"the shape of {sizes['N']} tokens", math.prod(value) == sizes["N"])
+
+
+def _rows(name, value, sizes):
+    """A kind: addresses, which are rows of a (S d, k) matrix."""
+    door.shaped("int: N")(name, value, sizes)
+    last = sizes["S"] * sizes["d"] - 1
+    inside = bool((value >= 0).all() and (value <= last).all())
+    runs.check(name, f"numbers from {int(value.min())} to {int(value.max())}", f"from 0 to {last}", inside)
+
+
+@door.takes(
+    words=door.COUNT,
+    width=door.COUNT,
+    neurons=door.COUNT,
+    inner=door.NONNEGATIVE,
+    outer=door.POSITIVE,
+    law=door.choice("normal", "uniform"),
+)
 def init(
     generators: list, words: int, width: int, neurons: int, inner: float, outer: float, law: str = "normal"
 ) -> State:
@@ -45,29 +74,32 @@ def init(
     return state | {"signs": 2 * coins.to(runs.DTYPE) - 1}
 
 
+@door.takes(state=FULL)
 def reduce(state: State) -> State:
     r"""The exact reduction of a full ``state``: $W_O$ and the signs are replaced by ``readout`` $\omega = W_O\xi$, (S, k)."""
     return {name: state[name] for name in ("W_Q", "W_K", "W_V")} | {"readout": readout(state)}
 
 
+@door.takes(state=door.either(READOUT, OUTER))
 def readout(state: State) -> torch.Tensor:
     r"""$\omega = W_O\xi$ of a full or a reduced ``state``: (S, k)."""
     return state["readout"] if "readout" in state else (state["W_O"] @ state["signs"][:, :, None])[..., 0]
 
 
+@door.takes(state=door.either(VALUES | READOUT, VALUES | OUTER))
 def token_scores(state: State) -> torch.Tensor:
     r"""$\gamma = W_V\,\omega$ of a ``state``, what a word adds to the output under uniform attention: (S, d). The paper's G."""
     return (state["W_V"] @ readout(state)[:, :, None])[..., 0]
 
 
+@door.takes(tokens=task.TOKENS, words=door.COUNT)
 def address(tokens: torch.Tensor, words: int) -> torch.Tensor:
     """Word numbers, ``tokens`` (S, n, L) of d ``words``, as rows of a (S d, k) matrix, flat: (S n L,)."""
-    runs.tensor("tokens", tokens, (None, None, None))
-    inside = tokens.dtype == torch.long and bool((tokens >= 0).all() and (tokens < words).all())
-    runs.check("tokens", str(tokens.dtype), f"word numbers (torch.long) from 0 to {words - 1}", inside)
+    task.checked(tokens, words)
     return (tokens + words * torch.arange(len(tokens), device=tokens.device)[:, None, None]).reshape(-1)
 
 
+@door.takes(state=TRAINED, flat=_rows, shape=_places)
 def look(state: State, flat: torch.Tensor, shape: tuple) -> tuple:
     """Everything that the gradient needs from a forward pass of a ``state``.
 
@@ -85,11 +117,13 @@ def look(state: State, flat: torch.Tensor, shape: tuple) -> tuple:
     return queries, keys, weights, values[..., 0], mixed
 
 
+@door.takes(state=TRAINED, tokens=task.TOKENS)
 def forward(state: State, tokens: torch.Tensor) -> torch.Tensor:
     """The output F of a ``state`` for every sample, (S, n). tokens: (S, n, L), word numbers."""
     return look(state, address(tokens, state["W_V"].shape[1]), tokens.shape)[4].sum(dim=2)
 
 
+@door.takes(tokens=task.TOKENS, labels="S n", words=door.COUNT, neurons=door.COUNT)
 def field(tokens: torch.Tensor, labels: torch.Tensor, words: int, neurons: int) -> flow.fields.Field:
     r"""The gradient field of the loss, for full and reduced states, by gathers and scatters. For ``flow.integrate``.
 
@@ -100,9 +134,7 @@ def field(tokens: torch.Tensor, labels: torch.Tensor, words: int, neurons: int) 
     tokens: (S, n, L); labels: (S, n); words: d; neurons: o. Of a full state all five tensors have their gradient, the signs
     too, $-W_O^\top W_V^\top z$: ``flow.at_rates`` holds what is not trained. Raises WrongUse on wrong input.
     """
-    runs.integer("neurons", neurons)
     flat, shape = address(tokens, words), tuple(tokens.shape)
-    runs.tensor("labels", labels, shape[:2])
     stack, samples = shape[:2]
     if stack > BLOCK and tokens.device.type == "cpu":
         parts = zip(tokens.split(BLOCK), labels.split(BLOCK), strict=True)
@@ -136,6 +168,7 @@ def field(tokens: torch.Tensor, labels: torch.Tensor, words: int, neurons: int) 
     return gradient
 
 
+@door.takes(tokens=task.TOKENS, words=door.COUNT, neurons=door.COUNT)
 def pace(tokens: torch.Tensor, words: int, neurons: int) -> Callable[[State, Stack, State], Stack]:
     r"""A speed for ``flow.Heun``: about the largest rate at which the flow moves the margins.
 

@@ -1,39 +1,21 @@
 """The two phases of chapter 2: where the first one ends, what moves in which, and the reduced flow that predicts it."""
 
-from collections.abc import Callable
 from functools import partial
 from operator import itemgetter
 
-import numpy as np
 import torch
 
-from attnflow import curves, flow, runs
+from attnflow import curves, door, flow, runs
 from attnflow.claims import Above, Below, Control, Exactly, Near, Trial
 from attnflow.cooccurrence import balance, model
-from attnflow.cooccurrence.reduced import Reduced, follow
-from attnflow.cooccurrence.setting import BROKEN, DERIVED, UPWARDS, base, claim, problem
+from attnflow.cooccurrence.reduced import ASKED, FOLLOWED, Reduced, follow, foreseen, landmark, second_loss_rise
+from attnflow.cooccurrence.setting import BROKEN, CLOCK, DERIVED, UPWARDS, base, claim, problem
+
+LOSS = {"tau": "gaps: K S", "loss": "gaps: K S"}
+VECTORS = ("margins", "class_loss", "shares", "gamma", "watched", "gram")  # of a run, each (K, S, j)
 
 
-def reduced(run: dict) -> Reduced:
-    """The reduced flow with the n and L of a ``run``, and equal classes."""
-    return Reduced(run["task"].samples, run["task"].length)
-
-
-def landmark(run: dict, name: str) -> float:
-    """Prediction: a quantity of the reduced flow of a ``run`` at the end of Phase 1, by its ``name``."""
-    return float(reduced(run).landmarks()["tau_1"][name])
-
-
-def second_loss_rise(run: dict) -> float:
-    """Prediction: how far the reduced flow of a ``run`` lifts the loss of the second class above log 2."""
-    return float(reduced(run).landmarks()["peak"]["class_loss"][1] - np.log(2))
-
-
-def foreseen(read: Callable[[dict], runs.Stack]) -> Callable[[dict], runs.Stack]:
-    """Prediction: what a reading, ``read``, finds in the reduced flow of each run, its readout following the law."""
-    return lambda run: read(follow(run))
-
-
+@door.takes(run=CLOCK | {"class_loss": "gaps: K S 4"})
 def rise(run: dict) -> runs.Stack:
     """How far both losses of single words rise above their start before tau_1 in a ``run``, the smaller rise: (S,)."""
     singles = run["class_loss"][..., 1:3]
@@ -41,50 +23,72 @@ def rise(run: dict) -> runs.Stack:
     return curves.most(inside) - singles[0].amax(dim=-1)
 
 
+@door.takes(run=CLOCK, name=door.choice(*VECTORS))
 def share(run: dict, name: str) -> runs.Stack:
-    """What part of its whole change a quantity of a ``run``, by ``name``, has made at tau_1, by Euclidean length: (S,)."""
+    """What part of its whole change a quantity of a ``run``, by ``name``, has made at tau_1, by Euclidean length: (S,).
+
+    name: of a quantity (K, S, j) of the run. NaN where there is no change, or no tau_1.
+    """
+    door.entries(CLOCK | {name: "gaps: K S j"})("run", run, {})
     change = run[name] - run[name][:1]
     return curves.at(run["tau"], change, run["tau_1"]).norm(dim=-1) / curves.final(change).norm(dim=-1)
 
 
+@door.takes(run=CLOCK | {"gamma": "gaps: K S i", "watched": "gaps: K S j"})
 def separation(run: dict) -> runs.Stack:
     """How much larger the part is that the token scores of a ``run`` have done by tau_1 than the attention scores: (S,)."""
     return share(run, "gamma") / share(run, "watched")
 
 
+@door.takes(run=CLOCK, name=door.choice(*VECTORS), directions="j")
 def increments(run: dict, name: str, directions: torch.Tensor) -> runs.Stack:
     """Share of the steps between records of Phase 2 of a ``run`` that go the predicted way, in the worst curve: (S,).
 
-    name: of a quantity (K, S, j); directions: (j,) of 1 and -1.
+    name: of a quantity (K, S, j); directions: (j,) of 1 and -1. NaN where no step is in Phase 2.
     """
+    door.entries(CLOCK | {name: "gaps: K S j"})("run", run, {"j": len(directions)})
+    runs.check("directions", directions.tolist(), "of 1 and -1", bool((directions.abs() == 1).all()))
     moved = (run[name].diff(dim=0) * directions).sign()
     inside = (run["tau"][:-1] >= run["tau_1"]) & ~run[name][1:, :, 0].isnan()
     return ((moved > 0) & inside[..., None]).sum(dim=0).amin(dim=1) / inside.sum(dim=0).to(runs.DTYPE)
 
 
+@door.takes(run={"gamma": "gaps: K S 3"})
 def token_sums(run: dict) -> runs.Stack:
-    r"""Least of $\gamma_1+\gamma_2+\gamma_3$, $-\gamma_1-\gamma_3$, $-\gamma_2-\gamma_3$ as a ``run`` ends, over $\gamma_1$."""
+    r"""Least of $\gamma_1+\gamma_2+\gamma_3$, $-\gamma_1-\gamma_3$, $-\gamma_2-\gamma_3$ as a ``run`` ends, over $\gamma_1$.
+
+    Returns (S,); NaN where all three are zero.
+    """
     first, second, common = curves.final(run["gamma"]).unbind(dim=-1)
     return torch.stack([first + second + common, -(first + common), -(second + common)]).amin(dim=0) / first
 
 
+@door.takes(run=LOSS, high=door.POSITIVE, low=door.POSITIVE)
 def fall(run: dict, high: float = 1e-2, low: float = 1e-4) -> runs.Stack:
-    r"""Slope $d\log\mathcal L/d\log t$ of a ``run`` between two losses, ``high`` and ``low``: (S,)."""
+    r"""Slope $d\log\mathcal L/d\log t$ of a ``run`` between two losses, ``high`` and ``low``: (S,).
+
+    NaN where fewer than two records lie between them. Raises WrongUse where high is not above low.
+    """
+    runs.check("high, low", (high, low), "decreasing", high > low)
     pairs = torch.stack([run["loss"], run["tau"]]).unbind(dim=2)
     inside = [pair[:, (pair[0] <= high) & (pair[0] >= low)] for pair in pairs]
+    inside = [pair if pair.shape[1] else torch.full_like(pairs[0][:, :1], torch.nan) for pair in inside]
     return torch.stack([torch.div(*(pair[:, -1] / pair[:, 0]).log()) for pair in inside])
 
 
+@door.takes(run=FOLLOWED | LOSS)
 def ode_gap(run: dict) -> runs.Stack:
     r"""Largest $|\log(\mathcal L/\mathcal L_{ODE})|$ of a ``run`` to the reduced flow whose readout follows the law: (S,)."""
     return curves.most((run["loss"] / follow(run)["loss"]).log().abs())
 
 
+@door.takes(run={"accuracy": "S"})
 def wrong(run: dict) -> runs.Stack:
     """Share of fresh samples that a ``run`` gets wrong at its end, (S,)."""
     return 1 - run["accuracy"]
 
 
+@door.takes(run=ASKED)
 def least_sum(run: dict) -> float:
     r"""Prediction: the same least sum in the limit of a ``run``, where $-\gamma_3/\gamma_1 = \rho$: $\min(2-\rho, \rho-1)$."""
     ratio = balance.predicted(run["task"].samples, run["task"].length)[2]

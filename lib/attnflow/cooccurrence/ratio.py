@@ -5,15 +5,19 @@ from operator import itemgetter
 import numpy as np
 import torch
 
-from attnflow import curves, runs
+from attnflow import curves, door, runs
 from attnflow.claims import Above, Below, Control, Derivation, Exactly, Near, Trial, kinds
 from attnflow.cooccurrence import balance, dual, task
-from attnflow.cooccurrence.phases import foreseen
-from attnflow.cooccurrence.setting import BROKEN, DERIVED, KNOWN, MARGIN, PAPER, base, claim, later, stepped
+from attnflow.cooccurrence.reduced import ASKED, foreseen
+from attnflow.cooccurrence.setting import BROKEN, CLOCK, DERIVED, KNOWN, MARGIN, PAPER, base, claim, later, stepped
 
 TABLE = ((12, 3), (60, 3), (24, 5), (36, 5), (60, 5), (120, 5), (48, 7))  # pairs (n, L), with class 4 idle or active
 
 
+DATA = ASKED | {"tokens": task.TOKENS, "classes": "int: n", "labels": "S n"}
+
+
+@door.takes(samples=door.COUNT, length=balance.LONG, seed=door.INDEX)
 def dual_sums(samples: int, length: int, seed: int = 0) -> np.ndarray:
     """Class sums of the dual of one drawn data set with distinct words: (4,). samples: n; length: L; seed: of the data."""
     asked = task.Task(samples, length)
@@ -21,12 +25,14 @@ def dual_sums(samples: int, length: int, seed: int = 0) -> np.ndarray:
     return dual.separate(task.counts(tokens, asked.size)[0], labels[0]).sums(asked.classes)
 
 
+@door.takes(samples=balance.MANY, length=balance.LONG, active=door.FLAG)
 def closed_sums(samples: int, length: int, active: bool | None = None) -> np.ndarray:
     """Class sums in closed form, over that of the first: (4,). samples, length, active: of ``balance.predicted``."""
     second, fourth, _ = balance.predicted(samples, length, active)
     return np.array([1.0, second, second, fourth])
 
 
+@door.takes(active=door.FLAG)
 def closed_form_gap(active: bool | None = None) -> float:
     """Largest difference of the closed forms to the dual of drawn data, over a table of n and L.
 
@@ -35,6 +41,7 @@ def closed_form_gap(active: bool | None = None) -> float:
     return float(max(np.abs(dual_sums(*pair) - closed_sums(*pair, active)).max() for pair in TABLE))
 
 
+@door.takes(active=door.FLAG)
 def edge_gap(active: bool = True) -> float:
     """Largest distance of the dual's ratio from 1 where a closed form reaches it, for L = 3, 5, 7.
 
@@ -44,6 +51,7 @@ def edge_gap(active: bool = True) -> float:
     return max(abs(balance.ratio(*dual_sums(*place)) - balance.RANGE[0]) for place in places)
 
 
+@door.takes(run=CLOCK | {"rho": "gaps: K S"})
 def range_room(run: dict) -> runs.Stack:
     """Distance of the ratio of a ``run`` in Phase 2 from the nearer end of (1, 2), negative outside: the smallest, (S,)."""
     low, high = balance.RANGE
@@ -52,22 +60,26 @@ def range_room(run: dict) -> runs.Stack:
     return curves.least(torch.minimum(seen - low, high - seen))
 
 
+@door.takes(run=CLOCK | {"singles": "gaps: K S"})
 def singles_apart(run: dict) -> runs.Stack:
     r"""Largest $|\log(s_3/s_2)|$ in Phase 2 of a ``run``: (S,)."""
     return curves.most(later(run, run["singles"].log().abs()))
 
 
+@door.takes(run=ASKED | {"shares": "gaps: K S 4"})
 def limit_gap(run: dict) -> runs.Stack:
     """Largest distance of the sums at the end of a ``run`` from the closed form for distinct words and equal classes: (S,)."""
     limit = torch.from_numpy(closed_sums(run["task"].samples, run["task"].length))
     return (curves.final(run["shares"]) - limit).abs().amax(dim=1)
 
 
+@door.takes(run=ASKED)
 def closed_ratio(run: dict) -> float:
     """Prediction: the limit of the ratio in closed form, at the n and L of a ``run``."""
     return balance.predicted(run["task"].samples, run["task"].length)[2]
 
 
+@door.takes(run=DATA, name=door.choice("alpha", "rho", "singles"))
 def data(run: dict, name: str) -> torch.Tensor:
     """What the hard-margin problem of the data of every seed of a ``run`` predicts, by ``name``.
 
@@ -79,17 +91,20 @@ def data(run: dict, name: str) -> torch.Tensor:
     return {"alpha": alpha, "rho": balance.ratio(*sums), "singles": sums[2] / sums[1]}[name]
 
 
+@door.takes(run=DATA | {"margins": "gaps: K S n"})
 def sample_shares(run: dict) -> tuple:
     """Dual variables of the data of a ``run``, and its loss derivatives at the end, each over their sum: two of (S, n)."""
     both = data(run, "alpha"), torch.sigmoid(-curves.final(run["margins"]))
     return tuple((each / each.sum(dim=1, keepdim=True)).numpy() for each in both)
 
 
+@door.takes(run=DATA | {"margins": "gaps: K S n"})
 def dual_correlation(run: dict) -> np.ndarray:
     """Correlation of the loss derivatives at the end of a ``run`` with the dual of its data, sample by sample: (S,)."""
     return np.array([np.corrcoef(*pair)[0, 1] for pair in zip(*sample_shares(run), strict=True)])
 
 
+@door.takes(run=DATA | {"margins": "gaps: K S n"})
 def uncorrelated(run: dict) -> np.ndarray:
     """What that correlation of a ``run`` lacks to 1: (S,)."""
     return 1 - dual_correlation(run)

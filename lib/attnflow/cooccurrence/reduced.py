@@ -11,13 +11,14 @@ says how far: $R = |\omega|^2/|\omega(0)|^2$ obeys $R^2 - R = a\,|\gamma|^2$ wit
 $\gamma' = Rz + \frac aR\gamma\,(\gamma^\top z)$. At $a = 0$ it stays.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy.integrate import cumulative_trapezoid, solve_ivp
 
-from attnflow import curves, runs
+from attnflow import curves, door, runs
 from attnflow.cooccurrence import balance
 from attnflow.cooccurrence.setting import watched
 from attnflow.cooccurrence.task import EQUAL, LABELS, TARGETS, Task
@@ -72,11 +73,19 @@ class Reduced:
         return size * pull + self.growth / size * scores * (self.fractions @ (SIGNS * force * margins))
 
     def solve(self, taus: np.ndarray) -> dict:
-        r"""Follow the flow from zero. taus: (K,), increasing from at least 0. Returns a dict of arrays with K first.
+        r"""Follow the flow from zero. taus: (K,), finite, increasing from at least 0 to above 0. Returns a dict with K first.
 
         ``tau`` (K,), ``gamma`` (K, 7), ``margins``, ``class_loss``, ``sums`` $s_c/n$ and ``shares`` $s_c/s_1$ (K, 4), ``loss``,
         ``rho`` and ``readout`` R (K,). Raises RuntimeError when scipy gives up.
         """
+        taus = np.asarray(taus, dtype=float)
+        grows = taus.ndim == 1 and len(taus) > 0 and taus[0] >= 0 < taus[-1] and bool((np.diff(taus) > 0).all())
+        runs.check(
+            "taus",
+            taus.tolist(),
+            "finite, increasing from a time of at least 0 to one above",
+            grows and np.isfinite(taus[-1]),
+        )
         found = self._follow(taus[-1], method="LSODA", t_eval=taus, rtol=1e-10, atol=1e-12)
         return self._describe(found.t, found.y)
 
@@ -118,6 +127,13 @@ class Reduced:
         return found | {"tau": taus, "gamma": scores.T, "margins": margins, "sums": sums, "shares": sums / sums[:, :1]}
 
 
+SOLVED = {"tau": door.numbers("K"), "gamma": door.numbers("K 7"), "sums": door.numbers("K 4")}
+DRAWN = {"task": Task, "neurons": door.COUNT, "width": door.COUNT, "inner": door.NONNEGATIVE}
+ASKED = {"task": Task}
+FOLLOWED = DRAWN | {"tau": "gaps: K S", "readout": "gaps: K S"}  # what is read of a run
+
+
+@door.takes(solution=SOLVED, flow=Reduced, width=door.COUNT, inner=door.NONNEGATIVE, readout=door.POSITIVE)
 def attention_drive(solution: dict, flow: Reduced, width: int, inner: float, readout: float) -> np.ndarray:
     r"""First-order change of the attention scores that the reduced flow drives, row = query: (K, 3, 3).
 
@@ -132,6 +148,7 @@ def attention_drive(solution: dict, flow: Reduced, width: int, inner: float, rea
     return cumulative_trapezoid(rate, solution["tau"], axis=0, initial=0)
 
 
+@door.takes(run=FOLLOWED)
 def follow(run: dict) -> dict:
     r"""What the reduced flow of equal classes, its readout following the law, says of every seed of a ``run`` at its records.
 
@@ -154,3 +171,40 @@ def follow(run: dict) -> dict:
             values[seen, seed] = torch.from_numpy(solved[name])
     boundary = curves.last_crossing(taus, found["margins"].amin(dim=-1))
     return found | {"tau": taus, "tau_1": boundary, "task": asked}
+
+
+@door.takes(run=ASKED)
+def flow_of(run: dict) -> Reduced:
+    """The reduced flow with the n and L of a ``run``, and equal classes."""
+    return Reduced(run["task"].samples, run["task"].length)
+
+
+@door.takes(run=ASKED, name=door.choice("tau", "loss", "rho", "readout"))
+def landmark(run: dict, name: str) -> float:
+    """Prediction: a quantity of the reduced flow of a ``run`` at the end of Phase 1, by its ``name``: tau, loss, rho, readout.
+
+    Raises WrongUse where Phase 1 does not end.
+    """
+    return float(_mark(run, "tau_1")[name])
+
+
+@door.takes(run=ASKED)
+def second_loss_rise(run: dict) -> float:
+    """Prediction: how far the reduced flow of a ``run`` lifts the loss of the second class above log 2.
+
+    Raises WrongUse where that loss has no top.
+    """
+    return float(_mark(run, "peak")["class_loss"][1] - np.log(2))
+
+
+def _mark(run, name):
+    """The state of the reduced flow of a run at a landmark that has to happen."""
+    found = flow_of(run).landmarks()
+    runs.check("run", run["task"], f"one whose reduced flow has a {name}", name in found)
+    return found[name]
+
+
+@door.takes(read=door.FUNCTION)
+def foreseen(read: Callable[[dict], runs.Stack]) -> Callable[[dict], runs.Stack]:
+    """Prediction: what a reading, ``read``, finds in the reduced flow of each run, its readout following the law."""
+    return lambda run: read(follow(run))

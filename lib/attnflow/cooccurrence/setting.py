@@ -10,7 +10,7 @@ import math
 
 import torch
 
-from attnflow import claims, curves, flow, runs
+from attnflow import claims, curves, door, flow, runs
 from attnflow.cooccurrence import balance, model, task
 
 PAPER = ("yang2024cooccurrence",)
@@ -18,6 +18,7 @@ MARGIN = ("soudry2018implicit", "ji2021characterizing")
 DERIVED, KNOWN = "derived here", "derived here from a known theorem"
 WATCHED = ((0, 1), (1, 0), (0, 2), (1, 2))  # (query, key) of the scores in Theorem 3.2: two rise, two fall
 UPWARDS = torch.tensor([1.0, 1.0, -1.0, -1.0], dtype=runs.DTYPE, device="cpu")
+CLOCK = {"tau": "gaps: K S", "tau_1": "gaps: S"}
 RECORDS = flow.log_times(0.05, 1e7, 200)
 
 claim = claims.chapter_of("cooccurrence", cite=PAPER)
@@ -70,8 +71,9 @@ def problem(seeds: tuple, device: torch.device, **settings) -> tuple[flow.fields
     return found["field"], found["start"]
 
 
+@door.takes(tokens=task.TOKENS, labels="S n", words=door.whole(3))
 def observer(tokens: torch.Tensor, labels: torch.Tensor, words: int):
-    r"""What to record, a function of a state for ``flow.integrate``. tokens: (S, n, L); labels: (S, n); words: d.
+    r"""What to record, a function of a state for ``flow.integrate``. tokens: (S, n, L); labels: (S, n); words: d, 3 at least.
 
     ``margins`` (S, n); and of words 0, 1, 2: ``gamma`` their token scores (S, 3), ``scores`` their attention scores
     $W_QW_K^\top$, row = query (S, 3, 3), of which four are ``watched`` (S, 4), ``gram`` entries (1,2), (1,3), (2,3) of
@@ -96,8 +98,14 @@ def observer(tokens: torch.Tensor, labels: torch.Tensor, words: int):
     return see
 
 
+@door.takes(values="gaps: ... n", classes="int: n")
 def class_means(values: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-    """Means of ``values`` over the samples of each of the ``classes``, (n,): (..., n) -> (..., 4)."""
+    """Means of ``values`` over the samples of each of the ``classes``, (n,) of 0 to 3: (..., n) -> (..., 4).
+
+    NaN for a class without samples.
+    """
+    known = bool(((classes >= 0) & (classes < 4)).all())
+    runs.check("classes", sorted(set(classes.tolist())), "numbers from 0 to 3", known)
     return torch.stack([values[..., classes == index].mean(dim=-1) for index in range(4)], dim=-1)
 
 
@@ -161,16 +169,22 @@ def train(
     }
 
 
+@door.takes(last=door.whole(2), count=door.whole(2))
 def steps_to(last: int, count: int) -> torch.Tensor:
-    """Record times of descent: 0 and at most ``count`` whole steps up to ``last``, evenly in the logarithm. (K,)."""
+    """Record times of descent: 0 and at most ``count`` whole steps up to ``last``, evenly in the logarithm. (K,).
+
+    Both are 2 at least.
+    """
     return flow.log_times(1, last, count).round().unique()
 
 
+@door.takes(run=CLOCK, values="gaps: K S")
 def later(run: dict, values: torch.Tensor) -> torch.Tensor:
     """The ``values`` of a ``run`` in Phase 2, NaN elsewhere: (K, S) -> (K, S)."""
     return torch.where(run["tau"] >= run["tau_1"], values, torch.nan)
 
 
+@door.takes(scores="gaps: ... 3 3")
 def watched(scores: torch.Tensor) -> torch.Tensor:
     """The four attention ``scores`` that Theorem 3.2 speaks of, of all nine: (..., 3, 3) -> (..., 4)."""
     return scores[..., *zip(*WATCHED, strict=True)]

@@ -2,7 +2,7 @@
 
 import math
 
-from attnflow import curves, runs
+from attnflow import curves, door, runs
 from attnflow.claims import Above, Control, Experiment, Trial
 from attnflow.cooccurrence.setting import UPWARDS, claim, steps_to, train
 from attnflow.sweep import Sweep
@@ -41,8 +41,12 @@ def paper_curves(device: object, reading: str, seeds: int = 4, **settings) -> di
     }
 
 
+@door.takes(run={"watched": "gaps: K S 4"})
 def paper_scores(run: dict) -> runs.Stack:
-    """The least of the four score changes at the end of a ``run`` in the predicted direction, over their largest: (S,)."""
+    """The least of the four score changes at the end of a ``run`` in the predicted direction, over their largest: (S,).
+
+    NaN where no score has changed.
+    """
     change = curves.final(run["watched"] - run["watched"][:1]) * UPWARDS
     return change.amin(dim=1) / change.abs().amax(dim=1)
 

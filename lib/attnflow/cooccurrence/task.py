@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from attnflow import runs
+from attnflow import door, runs
 
 TARGETS = ((0, 1), (0,), (1,), ())  # which target words a class holds
 LABELS = {"both": (1, -1, -1, -1), "first": (1, 1, -1, -1)}
 EQUAL = (1 / 2, 1 / 6, 1 / 6, 1 / 6)
+TOKENS = "int: S n L"
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Task:
         return signs[self.classes].repeat(stack, 1)
 
 
+@door.takes(task=Task)
 def draw(generators: list, task: Task) -> tuple[torch.Tensor, torch.Tensor]:
     """One data set of a ``task`` a run, from ``generators``, one a run.
 
@@ -84,6 +86,7 @@ def draw(generators: list, task: Task) -> tuple[torch.Tensor, torch.Tensor]:
     return tokens, task.labels(len(tokens))
 
 
+@door.takes(task=Task, samples=door.COUNT)
 def fresh(generators: list, task: Task, samples: int = 600) -> tuple[torch.Tensor, torch.Tensor]:
     """Test data of the law of a ``task``, random words uniform in the whole vocabulary.
 
@@ -92,9 +95,19 @@ def fresh(generators: list, task: Task, samples: int = 600) -> tuple[torch.Tenso
     return draw(generators, replace(task, samples=samples, words=task.size))
 
 
+@door.takes(tokens=TOKENS, words=door.COUNT)
+def checked(tokens: torch.Tensor, words: int) -> torch.Tensor:
+    """Check that ``tokens`` (S, n, L) are numbers of d ``words``, int64 from 0 to d - 1, and return them."""
+    inside = bool((tokens >= 0).all() and (tokens < words).all())
+    given = f"numbers from {int(tokens.min())} to {int(tokens.max())}"
+    runs.check("tokens", given, f"word numbers from 0 to {words - 1}", inside)
+    return tokens
+
+
+@door.takes(tokens=TOKENS, words=door.COUNT)
 def counts(tokens: torch.Tensor, words: int) -> torch.Tensor:
     """How often each of the ``words`` occurs in each sample, the bag of words: tokens (S, n, L) -> (S, n, d), float64."""
-    runs.tensor("tokens", tokens, (None, None, None))
+    checked(tokens, words)
     return torch.nn.functional.one_hot(tokens, words).sum(dim=2).to(runs.DTYPE)
 
 

@@ -5,9 +5,13 @@ from functools import partial
 import sympy as sp
 import torch
 
-from attnflow import laws, runs, symbolic
+from attnflow import door, laws, runs, symbolic
+
+SIZES = dict.fromkeys(("d", "k", "o"), door.COUNT)
+SCORES = {"W_Q": "d k", "W_K": "d k"}
 
 
+@door.takes(**SIZES, length=door.COUNT, complete=door.FLAG)
 def gradient(length: int = 3, d: int = 3, k: int = 2, o: int = 2, complete: bool = True) -> tuple:
     r"""Gradients of the four matrices for one sample, with the attention matrix S and $c = y/(1+e^{yF})$ as symbols.
 
@@ -33,17 +37,20 @@ def gradient(length: int = 3, d: int = 3, k: int = 2, o: int = 2, complete: bool
     }, symbols
 
 
+@door.takes(weights=SCORES, tokens="L d")
 def attention(weights: dict, tokens: torch.Tensor) -> torch.Tensor:
-    """Attention matrix (L, L) of one sample. weights: name -> matrix, of the four that are trained; tokens: (L, d)."""
+    """Attention matrix (L, L) of one sample. weights: name -> (d, k), of which queries and keys are read; tokens: (L, d)."""
     logits = tokens @ weights["W_Q"] @ (tokens @ weights["W_K"]).T / weights["W_Q"].shape[1] ** 0.5
     return torch.softmax(logits, dim=1)
 
 
+@door.takes(weights=SCORES | {"W_V": "d k", "W_O": "k o"}, tokens="L d", signs="o")
 def output(weights: dict, tokens: torch.Tensor, signs: torch.Tensor) -> torch.Tensor:
     """Output F of one sample, as the text writes it, from ``weights`` and ``tokens`` as above; signs: (o,)."""
     return (attention(weights, tokens) @ tokens @ weights["W_V"] @ weights["W_O"] @ signs).sum()
 
 
+@door.takes(**SIZES, points=door.COUNT, complete=door.FLAG, length=door.COUNT, seed=door.INDEX)
 def agreement(
     points: int = 5, complete: bool = True, length: int = 3, d: int = 3, k: int = 2, o: int = 2, seed: int = 0
 ) -> float:
@@ -68,6 +75,7 @@ def agreement(
     return symbolic.agree(expressions, symbols, loss, draw, intermediate, points, seed)
 
 
+@door.takes(d=door.COUNT, k=door.COUNT, signs=door.several(door.choice(-1, 1)), normalised=door.FLAG)
 def proved(d: int = 3, k: int = 2, signs: tuple = (1, -1, 1), normalised: bool = True) -> dict:
     r"""Which of the chapter's four laws sympy proves, and that the sum of the query rows is none: name -> bool.
 
@@ -96,6 +104,7 @@ def proved(d: int = 3, k: int = 2, signs: tuple = (1, -1, 1), normalised: bool =
     return {name: laws.is_law(sp.Matrix(expression), velocity) for name, expression in found.items()}
 
 
+@door.takes(**SIZES, one_hot=door.FLAG)
 def known_laws(d: int, k: int, o: int, one_hot: bool = True) -> int:
     r"""The number of laws that are known: $W_Q, W_K$; the sum of the key rows; $\omega, W_V$; and $W_O$ off the signs.
 
@@ -105,6 +114,7 @@ def known_laws(d: int, k: int, o: int, one_hot: bool = True) -> int:
     return laws.product_laws(2 * d - one_hot, k) + k * one_hot + laws.product_laws(d + 1, k) + k * (o - 1)
 
 
+@door.takes(**SIZES, length=door.COUNT, one_hot=door.FLAG, seed=door.INDEX)
 def count(d: int = 4, k: int = 2, o: int = 2, length: int = 4, one_hot: bool = True, seed: int = 0) -> dict:
     r"""Count the laws at a random point, from above (``laws.count``): one-hot words, or Gaussian tokens instead.
 

@@ -33,6 +33,7 @@ from attnflow.door.kinds import (
     instance,
     is_a,
     named,
+    numbers,
     real,
     several,
     symbolic,

@@ -8,7 +8,7 @@ from functools import partial
 import sympy as sp
 import torch
 
-from attnflow import checks, flow, laws, runs
+from attnflow import checks, door, flow, laws, runs
 from attnflow.claims import Control, Experiment, Near, chapter_of, kinds
 from attnflow.foundations import model, task, theory
 
@@ -43,11 +43,13 @@ def problem(seeds: tuple, device: torch.device, **settings) -> tuple[flow.fields
     return model.field(inputs, targets, layer), state
 
 
+@door.takes(state=model.WEIGHTS)
 def pairs(state: runs.State) -> dict:
     """The factors of the layer that meet in a product: name -> (A, B), of the weights or of the gradients in ``state``."""
     return {"query-key": (state["W_Q"], state["W_K"]), "value-output": (state["W_V"], state["W_O"].mT)}
 
 
+@door.takes(state=model.WEIGHTS)
 def balances(state: runs.State) -> runs.State:
     """Every law of the layer, and the two terms of one of them, at a ``state``. Returns name -> (S, ...)."""
     return {name: laws.imbalance(*pair) for name, pair in pairs(state).items()} | {

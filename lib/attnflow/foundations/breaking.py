@@ -4,9 +4,9 @@ from operator import itemgetter
 
 import torch
 
-from attnflow import curves, flow, runs
+from attnflow import curves, door, flow, runs
 from attnflow.claims import Above, Control, Experiment, Near, Trial, kinds
-from attnflow.foundations import theory
+from attnflow.foundations import model, theory
 from attnflow.foundations.balancing import ADAM, BALANCE, balances, claim, known, law_drift, pairs, problem
 
 
@@ -43,8 +43,12 @@ def moved_share(record: dict) -> runs.Stack:
     return record["query-key"][-1] / (record["query alone"][-1] + record["key alone"][-1])
 
 
+@door.takes(state=model.WEIGHTS)
 def relative(state: runs.State) -> runs.State:
-    r"""How unbalanced value and output are at a ``state``, ``relative`` to their size: $\|D_{VO}\| / \|W_V\|\|W_O\|$, (S,)."""
+    r"""How unbalanced value and output are at a ``state``, ``relative`` to their size: $\|D_{VO}\| / \|W_V\|\|W_O\|$, (S,).
+
+    It is infinite where one of the two is zero, and NaN where both are.
+    """
     tensors = balances(state)["value-output"], *pairs(state)["value-output"]
     balance, value, out = (each.flatten(1).norm(dim=1) for each in tensors)
     return {"relative": balance / (value * out)}

@@ -8,10 +8,12 @@ from itertools import pairwise
 
 import torch
 
-from attnflow import laws, runs
+from attnflow import door, laws, runs
 from attnflow.foundations import model
 
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "gelu": torch.nn.functional.gelu}
+HEAD = dict.fromkeys(("d", "k", "o"), door.COUNT) | {"length": door.whole(2)}  # one token has no weights to learn
+SIZES = door.several(door.COUNT, least=3)
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Case:
         )
 
 
+@door.takes(rows=door.COUNT, columns=door.COUNT, width=door.COUNT, skip=door.FLAG)
 def product(rows: int, columns: int, width: int, skip: bool = False) -> Case:
     r"""$x^\top A B^\top z$ with A (``rows``, ``width``) and B (``columns``, ``width``).
 
@@ -60,6 +63,7 @@ def product(rows: int, columns: int, width: int, skip: bool = False) -> Case:
     )
 
 
+@door.takes(d=door.COUNT, width=door.COUNT, activation=door.choice(*ACTIVATIONS))
 def neurons(d: int, width: int, activation: str = "relu") -> Case:
     r"""$\sum_j o_j\,\phi(v_j^\top x)$ with ``width`` neurons on ``d`` inputs.
 
@@ -76,11 +80,13 @@ def neurons(d: int, width: int, activation: str = "relu") -> Case:
     )
 
 
+@door.takes(**HEAD, kernel=door.choice(*model.KERNELS), common=door.FLAG)
 def attention(d: int, k: int, o: int, length: int = 3, kernel: str = "softmax", common: bool = False) -> Case:
     """One attention layer of chapter 1, read at one query and one random combination of outputs.
 
-    d, k, o, kernel: of the layer; length: tokens in x; common: the last feature of every token is 1, whatever x says. Known are
-    quadratic and linear laws; distances of Gaussian heads wider than 2d, or 2d - 1 with a common feature, keep more.
+    d, k, o, kernel: of the layer; length: tokens in x, two at least; common: the last feature of every token is 1, whatever x
+    says. Known are quadratic and linear laws; distances of Gaussian heads wider than 2d, or 2d - 1 with a common feature, keep
+    more.
     """
     layer, softmax = model.Layer(d, k, o, kernel=kernel), kernel == "softmax"
     ones = common * torch.eye(d, dtype=runs.DTYPE, device="cpu")[-1]
@@ -103,8 +109,13 @@ def attention(d: int, k: int, o: int, length: int = 3, kernel: str = "softmax", 
     )
 
 
+@door.takes(rows="... L k")
 def turned(rows: torch.Tensor) -> torch.Tensor:
-    """Rotary positions: each pair of columns of the ``rows`` (L, k) turned by the place times an angle of the pair. (L, k)."""
+    """Rotary positions: each pair of columns of the ``rows`` (..., L, k) turned by the place times an angle of the pair.
+
+    The number k of columns is even. Returns (..., L, k).
+    """
+    runs.check("rows", f"{rows.shape[-1]} columns", "of an even number of columns", rows.shape[-1] % 2 == 0)
     even, odd = rows[..., ::2], rows[..., 1::2]
     places, pairs = (torch.arange(size, dtype=rows.dtype, device="cpu") for size in even.shape[-2:])
     angle = places[:, None] / (1 + pairs)
@@ -136,11 +147,13 @@ CHANGES = {
 }
 
 
+@door.takes(**HEAD, change=door.choice(*CHANGES))
 def altered(change: str, d: int = 3, k: int = 2, o: int = 2, length: int = 3) -> Case:
     """Softmax attention with one ``change`` of ``CHANGES``, read as in :func:`attention`.
 
-    d, k, o, length: sizes. Known is what the change leaves of the laws of queries and keys, and the balance of values and
-    outputs; under the norm heads wider than 2d keep more. Raises WrongUse where rotary positions meet an odd k.
+    d, k, o, length: sizes, of two tokens at least. Known is what the change leaves of the laws of queries and keys, and the
+    balance of values and outputs; under the norm heads wider than 2d keep more. Raises WrongUse where rotary positions meet an
+    odd k.
     """
     made = CHANGES[runs.choice("change", change, tuple(CHANGES))]
     runs.check("k", k, f"a multiple of {made.columns}", k % made.columns == 0)
@@ -163,6 +176,7 @@ def altered(change: str, d: int = 3, k: int = 2, o: int = 2, length: int = 3) ->
     )
 
 
+@door.takes(sizes=SIZES, gated=door.FLAG, biases=door.FLAG)
 def network(sizes: tuple, gated: bool = False, biases: bool = False) -> Case:
     r"""A net with ``sizes`` = (inputs, hidden, ..., outputs), read at one random combination of its outputs.
 
@@ -186,23 +200,29 @@ def network(sizes: tuple, gated: bool = False, biases: bool = False) -> Case:
         output=output,
         shapes=shapes,
         size=sum(sizes),
-        known=sum(gates) if gated else balance_rank(sizes),
+        known=sum(gates) if gated else balance_rank(sizes, biases),
         source="Marcotte et al. 2023",
     )
 
 
-def balance_rank(sizes: tuple) -> int:
-    """How many entries of all balances of a linear net of these ``sizes`` are independent: rank of their Jacobian."""
+@door.takes(sizes=SIZES, biases=door.FLAG)
+def balance_rank(sizes: tuple, biases: bool = False) -> int:
+    """How many entries of all balances of a linear net of these ``sizes`` are independent: rank of their Jacobian.
+
+    biases: whether each layer has a bias, which is one more row of its matrix, and not one of the next layer's.
+    """
     (generator,) = runs.streams([0], "point")
-    weights = tuple(runs.normal([generator], *shape)[0] for shape in pairwise(sizes))
+    weights = tuple(runs.normal([generator], rows + biases, columns)[0] for rows, columns in pairwise(sizes))
 
     def balances(*given):
-        return torch.cat([laws.imbalance(one[None], two.mT[None]).flatten() for one, two in pairwise(given)])
+        met = ((one[None], two[None, : one.shape[1]].mT) for one, two in pairwise(given))
+        return torch.cat([laws.imbalance(*pair).flatten() for pair in met])
 
     jacobian = torch.autograd.functional.jacobian(balances, weights)
     return laws.numerical_rank(torch.cat([part.flatten(1) for part in jacobian], dim=1))[0]
 
 
+@door.takes(seed=door.INDEX, nets=door.COUNT)
 def suite(seed: int = 0, nets: int = 50) -> list[Case]:
     """Random nets of the kind on which the authors of the count tried theirs, drawn from a ``seed``.
 

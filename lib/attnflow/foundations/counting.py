@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from attnflow import door, runs
 from attnflow.claims import Control, kinds
 from attnflow.foundations.balancing import claim, known
 from attnflow.foundations.cases import CHANGES, Case, altered, attention, neurons, product
@@ -23,6 +24,10 @@ def listed() -> list[Case]:
     ]
 
 
+FOUND = {"size": door.COUNT, "rank_gradients": door.INDEX, "rank": door.INDEX, "laws": door.INDEX}
+
+
+@door.takes(counts=door.several(door.together(Case, FOUND)))
 def table(counts: Sequence[tuple[Case, dict]]) -> str:
     """Pairs of a case and its count, ``counts``, as a Markdown table: sizes, ranks, the bound, and what is known."""
     lines = [
@@ -34,7 +39,7 @@ def table(counts: Sequence[tuple[Case, dict]]) -> str:
         lines.append(
             "| {} | {} | {} | {} | {} | {}, {} | {} |".format(
                 case.title,
-                *(found[name] for name in ("size", "rank_gradients", "rank", "laws")),
+                *(found[name] for name in FOUND),
                 case.known,
                 verdict,
                 case.source,
@@ -43,9 +48,14 @@ def table(counts: Sequence[tuple[Case, dict]]) -> str:
     return "\n".join(lines)
 
 
+def _made(build, sizes):
+    """The case of a function that makes it; its sizes are checked at its own door."""
+    return runs.check("build", build, "a function that makes a case", callable(build))(**sizes)
+
+
 def bound(build: Callable[..., Case], **sizes) -> int:
     """The upper bound on the number of laws of one case. build: makes it from its ``sizes``."""
-    return build(**sizes).count()["laws"]
+    return _made(build, sizes).count()["laws"]
 
 
 def counted(build: Callable[..., Case], title: str, broken: dict, **sizes) -> tuple:
@@ -53,7 +63,9 @@ def counted(build: Callable[..., Case], title: str, broken: dict, **sizes) -> tu
 
     build, sizes: of the case; title: of the control, with the sizes that are ``broken``.
     """
-    return kinds.count(bound, build(**sizes).known, build=build, **sizes), Control(title, broken)
+    known, ok = _made(build, sizes).known, isinstance(broken, dict) and bool(broken)
+    runs.check("broken", broken, "a dict, size or option -> another value, that is not empty", ok)
+    return kinds.count(bound, known, build=build, **sizes), Control(title, broken)
 
 
 CLAIMS = (

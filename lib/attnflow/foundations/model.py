@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from attnflow import flow, runs
+from attnflow import door, flow, runs
 from attnflow.attention import Kernel
 
 # Each activation with its derivative, both as functions of the input.
@@ -19,6 +19,7 @@ ACTIVATIONS = {
     "relu": (torch.relu, lambda x: (x > 0).to(x.dtype)),
     "tanh": (torch.tanh, lambda x: 1 - torch.tanh(x).square()),
 }
+KERNELS = ("softmax", "gaussian")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Layer:
             runs.integer(name, getattr(self, name))
         for name, options in (
             ("activation", tuple(ACTIVATIONS)),
-            ("kernel", ("softmax", "gaussian")),
+            ("kernel", KERNELS),
             ("skip", (False, True)),
         ):
             runs.choice(name, getattr(self, name), options)
@@ -52,6 +53,12 @@ class Layer:
         return dict.fromkeys(("W_Q", "W_K", "W_V"), (self.d, self.k)) | {"W_O": (self.k, self.o)}
 
 
+LAYER = door.instance(Layer, d="d", k="k", o="o")
+SCORES = {"W_Q": "S d k", "W_K": "S d k"}
+WEIGHTS = SCORES | {"W_V": "S d k", "W_O": "S k o"}
+
+
+@door.takes(layer=LAYER, scale=door.NONNEGATIVE)
 def init(generators: list, layer: Layer, scale: float = 1.0) -> runs.State:
     r"""Weights $N(0, \mathrm{scale}^2/\mathrm{rows})$, where d or k is the number of rows.
 
@@ -64,12 +71,14 @@ def init(generators: list, layer: Layer, scale: float = 1.0) -> runs.State:
     }
 
 
+@door.takes(state=SCORES, inputs="S n L d", layer=LAYER)
 def attention(state: runs.State, inputs: torch.Tensor, layer: Layer) -> torch.Tensor:
     r"""Attention matrix S, row = query, of the ``state`` of a ``layer``. inputs: (S, n, L, d). Returns (S, n, L, L)."""
     queries, keys = inputs @ state["W_Q"][:, None], inputs @ state["W_K"][:, None]
     return Kernel(layer.kernel).weights(queries, keys, 1 / math.sqrt(layer.k))
 
 
+@door.takes(state=WEIGHTS, inputs="S n L d", layer=LAYER)
 def forward(state: runs.State, inputs: torch.Tensor, layer: Layer) -> torch.Tensor:
     r"""Output $F = \phi(SXW_V)W_O$ of the ``state`` of a ``layer``. inputs: (S, n, L, d). Returns (S, n, L, o)."""
     value = attention(state, inputs, layer) @ (inputs @ state["W_V"][:, None])
@@ -77,6 +86,7 @@ def forward(state: runs.State, inputs: torch.Tensor, layer: Layer) -> torch.Tens
     return ACTIVATIONS[layer.activation][0](value) @ state["W_O"][:, None] + skipped
 
 
+@door.takes(state=WEIGHTS, inputs="S n L d", targets="S n L o", layer=LAYER)
 def loss(state: runs.State, inputs: torch.Tensor, targets: torch.Tensor, layer: Layer) -> runs.Stack:
     r"""Half the mean squared error, $\frac{1}{2nL}\sum_i\|F(X_i) - Y_i\|^2$, of a ``state``: the slow twin of :func:`field`.
 
@@ -85,14 +95,12 @@ def loss(state: runs.State, inputs: torch.Tensor, targets: torch.Tensor, layer: 
     return (forward(state, inputs, layer) - targets).square().sum(dim=-1).mean(dim=(1, 2)) / 2
 
 
+@door.takes(inputs="S n L d", targets="S n L o", layer=LAYER)
 def field(inputs: torch.Tensor, targets: torch.Tensor, layer: Layer) -> flow.fields.Field:
     r"""The gradient field of the loss, by hand in chain-rule form: what :func:`attnflow.flow.integrate` follows.
 
-    inputs: X (S, n, L, d); targets: Y (S, n, L, o). Returns a function of a state. Raises WrongUse where the shapes do not
-    fit the ``layer``.
+    inputs: X (S, n, L, d); targets: Y (S, n, L, o), of a ``layer``. Returns a function of a state.
     """
-    runs.tensor("tokens", inputs, (None, None, None, layer.d))
-    runs.tensor("targets", targets, (*inputs.shape[:3], layer.o))
     activate, slope = ACTIVATIONS[layer.activation]
     kernel, scale = Kernel(layer.kernel), inputs.shape[1] * inputs.shape[2]
 

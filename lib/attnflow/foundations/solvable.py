@@ -8,7 +8,7 @@ from operator import itemgetter
 
 import torch
 
-from attnflow import curves, flow, runs
+from attnflow import curves, door, flow, runs
 from attnflow.claims import Below, Control, Exactly, Experiment, Near, Trial
 from attnflow.foundations import model, task, theory
 from attnflow.foundations.balancing import claim
@@ -94,14 +94,19 @@ def solvable(seeds: tuple, device: torch.device, start: float = 0.02, imbalance:
     }
 
 
+@door.takes(product=theory.FACTOR, imbalance=theory.FACTOR)
 def split(product: float, imbalance: float) -> tuple[float, float]:
-    r"""The factors a, b with $ab$ = ``product`` and $a^2 - b^2$ = ``imbalance``, a > 0.
+    r"""The factors a, b with $ab$ = ``product`` and $a^2 - b^2$ = ``imbalance``, a >= 0, and b >= 0 where the product is 0.
 
-    >>> split(0.0, 4.0)
-    (2.0, 0.0)
+    Both numbers are of at most 1e150 in size. The larger factor is found first, so that neither loses digits.
+
+    >>> split(0.0, 4.0), split(0.0, -4.0)
+    ((2.0, 0.0), (0.0, 2.0))
     """
-    first = ((imbalance + (imbalance**2 + 4 * product**2) ** 0.5) / 2) ** 0.5
-    return first, product / first
+    larger = ((abs(imbalance) + (imbalance**2 + 4 * product**2) ** 0.5) / 2) ** 0.5
+    smaller = abs(product) / larger if larger else 0.0
+    first, second = (larger, smaller) if imbalance >= 0 else (smaller, larger)
+    return first, math.copysign(second, product)
 
 
 def solvable_errors(
@@ -115,10 +120,11 @@ def solvable_errors(
     return {"error": torch.stack([(each["u"][-1] - each["predicted"][-1]).abs() for each in found]), "steps": steps}
 
 
+@door.takes(start=theory.SIZE, target=theory.SIZE, time=door.POSITIVE)
 def reference_product(seeds: tuple, start: float = 0.02, target: float = 1.0, time: float = 3.0) -> float:
     """The product u at one time, from scipy's solution of the flow of all four matrices under uniform attention.
 
-    seeds: of which the first is read; start: u at time 0; target: y; time: of the flow. Returns a number.
+    seeds: of which the first is read; start: u at time 0; target: y; time: of the flow; all above 0. Returns a number.
     """
     field, state, observe = aligned_start(seeds, "cpu", *split(start, 0.0), target, attention=0.0)
     found = flow.reference(field, state, [0.0, time])

@@ -2,10 +2,11 @@
 
 import torch
 
-from attnflow import runs
+from attnflow import door, runs
 from attnflow.foundations import model
 
 
+@door.takes(samples=door.COUNT, length=door.COUNT, d=door.COUNT, common=door.FLAG)
 def tokens(generators: list, samples: int, length: int, d: int, common: bool = False) -> torch.Tensor:
     r"""Gaussian tokens. With ``common`` the last feature is 1 on every token, so $Xw = 1$ for $w = e_d$.
 
@@ -20,6 +21,7 @@ def tokens(generators: list, samples: int, length: int, d: int, common: bool = F
     return drawn
 
 
+@door.takes(layer=model.LAYER, inputs="S n L d")
 def teacher(generators: list, layer: model.Layer, inputs: torch.Tensor) -> torch.Tensor:
     """Targets from a second layer of the shapes of ``layer``, drawn from ``generators``.
 
@@ -28,6 +30,7 @@ def teacher(generators: list, layer: model.Layer, inputs: torch.Tensor) -> torch
     return model.forward(model.init(generators, layer), inputs, layer)
 
 
+@door.takes(samples=door.COUNT, length=door.COUNT, d=door.COUNT, target=door.POSITIVE)
 def mean_task(generators: list, samples: int, length: int, d: int, target: float) -> tuple:
     r"""Tokens whose sample means are exactly white, with one label that is linear in that mean.
 
@@ -36,7 +39,6 @@ def mean_task(generators: list, samples: int, length: int, d: int, target: float
     generators: one a run; samples, length, d: n, L and the token size. Returns X (S, n, L, d), Y (S, n, L, 1), beta (S, d).
     Raises WrongUse unless there are at least d samples and the target is above 0.
     """
-    runs.number("target", target, above=0)
     runs.check("samples", samples, f"at least d = {d}, so that the means can be white", samples >= d)
     inputs = tokens(generators, samples, length, d)
     means = inputs.mean(dim=2)

@@ -1,17 +1,29 @@
 r"""What chapter 1 predicts, from sympy: the gradient of the layer, its laws, and a flow solved in closed form."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
 import sympy as sp
 
-from attnflow import laws, runs, symbolic
+from attnflow import door, laws, runs, symbolic
 from attnflow.foundations import model
 
 RATE = sp.Symbol("lambda", positive=True)  # of the weight decay
+LARGEST = 1e150  # whose square is a number, as is that of one over it
+SIZE, FACTOR = door.real(least=1 / LARGEST, most=LARGEST), door.real(least=-LARGEST, most=LARGEST)
+IMBALANCE = door.is_a("a number or an expression of at least 0", lambda value: _balance(value))
 
 
+def _balance(value):
+    """Whether a value is a finite number of at least 0, or an expression that may be one."""
+    if isinstance(value, sp.Expr):
+        return value is not sp.nan and value.is_nonnegative is not False and value.is_finite is not False
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= LARGEST
+
+
+@door.takes(length=door.COUNT, d=door.COUNT, k=door.COUNT, o=door.COUNT)
 def layer_gradient(length: int = 2, d: int = 2, k: int = 2, o: int = 1) -> tuple[dict, dict]:
     r"""Gradient of the softmax attention layer for one sample, in chain-rule form.
 
@@ -33,6 +45,7 @@ def layer_gradient(length: int = 2, d: int = 2, k: int = 2, o: int = 1) -> tuple
     }, symbols
 
 
+@door.takes(layer=model.Layer, length=door.COUNT)
 def sample_point(layer: model.Layer, length: int) -> dict[str, Callable]:
     """Random points at which the derived gradient of ``layer`` is compared with autograd, on one sample of ``length`` tokens.
 
@@ -55,6 +68,7 @@ def sample_point(layer: model.Layer, length: int) -> dict[str, Callable]:
     }
 
 
+@door.takes(rows_left=door.COUNT, rows_right=door.COUNT, k=door.COUNT)
 def product_flow(rows_left: int = 2, rows_right: int = 3, k: int = 2) -> tuple:
     r"""Flow of any loss that sees only $M = A B^\top$: $\dot A = -G B$, $\dot B = -G^\top A$, $G = \partial L/\partial M$.
 
@@ -66,15 +80,17 @@ def product_flow(rows_left: int = 2, rows_right: int = 3, k: int = 2) -> tuple:
     return left, right, {left: -force * right, right: -force.T * left}
 
 
+@door.takes(sign=door.choice(-1, 1), shape=door.named(door.COUNT))
 def product_law_holds(sign: int = -1, **shape: int) -> bool:
     r"""Whether sympy proves $\frac{d}{dt}(A^\top A - B^\top B) = 0$ for the flow of a product of some ``shape``.
 
-    sign: of the second term; no symmetry protects the sum, and of that sympy proves nothing.
+    sign: of the second term, -1 or 1; no symmetry protects the sum, and of that sympy proves nothing.
     """
     left, right, velocity = product_flow(**shape)
     return laws.is_law(left.T * left + sign * right.T * right, velocity)
 
 
+@door.takes(activation=door.FUNCTION)
 def neuron_law_holds(activation: Callable[[sp.Expr], sp.Expr]) -> bool:
     r"""Whether $z\phi'(z) = \phi(z)$, and with it the neuron law, on both sides of zero.
 
@@ -85,6 +101,7 @@ def neuron_law_holds(activation: Callable[[sp.Expr], sp.Expr]) -> bool:
     return all(sp.simplify(size * sp.diff(side, size) - side) == 0 for side in sides)
 
 
+@door.takes(length=door.COUNT, d=door.COUNT, k=door.COUNT, normalised=door.FLAG)
 def shift_law_holds(length: int = 3, d: int = 2, k: int = 2, normalised: bool = True) -> bool:
     r"""Whether $w^\top W_K$ is conserved when $Xw = 1$, by the chain rule with the attention weights as symbols.
 
@@ -102,6 +119,7 @@ def shift_law_holds(length: int = 3, d: int = 2, k: int = 2, normalised: bool = 
     return all(sp.expand(entry) == 0 for entry in (common.T * logit_slope.T * common * query)[d - 1, :])
 
 
+@door.takes(k=door.COUNT)
 def decay_flow_balance(k: int = 2) -> sp.Expr:
     r"""Time derivative of $A^\top A - B^\top B$ under weight decay, over the balance itself: $-2\lambda$, as a symbol.
 
@@ -133,15 +151,26 @@ def logistic_expression() -> tuple:
     return sp.simplify(sp.dsolve(equation, ics={product(0): start}).rhs), time, start, target
 
 
+@door.takes(times=door.numbers("..."), start=SIZE, target=SIZE)
 def logistic(times: np.ndarray, start: float, target: float) -> np.ndarray:
-    r"""The same closed form in numbers, $u = u_0 y e^{2yt}/(y - u_0 + u_0 e^{2yt})$.
+    r"""The same closed form in numbers, $u = u_0 y/(u_0 + (y - u_0) e^{-2yt})$: over $e^{2yt}$, which would overflow.
 
-    times: array; start: $u_0 > 0$; target: y. Returns an array.
+    times: array of at least 0; start: $u_0$, and target: y, both from 1e-150 to 1e150. Returns an array of the shape of times.
     """
-    expression, *symbols = logistic_expression()
-    return sp.lambdify(symbols, expression, "numpy")(np.asarray(times, dtype=float), start, target)
+    times = np.asarray(times, dtype=float)
+    runs.check("times", float(times.min()), "at least 0", bool(times.min() >= 0))
+    return _logistic()(times, start, target)
 
 
+@lru_cache
+def _logistic():
+    """The closed form as a function of numbers."""
+    expression, time, start, target = logistic_expression()
+    upper, lower = (sp.expand(part * sp.exp(-2 * target * time)) for part in sp.fraction(expression))
+    return sp.lambdify((time, start, target), upper / lower, "numpy")
+
+
+@door.takes(balance=IMBALANCE)
 def arrival_clock(balance: sp.Expr | float) -> tuple[sp.Expr, sp.Symbol, sp.Symbol]:
     r"""A function of u that grows with the time along $\dot u = \sqrt{c^2 + 4u^2}\,(y - u)$.
 
@@ -151,28 +180,43 @@ def arrival_clock(balance: sp.Expr | float) -> tuple[sp.Expr, sp.Symbol, sp.Symb
     product, target = sp.symbols("u y", positive=True)
     area = 4 * target**2 + balance**2
     place = area / (target - product) - 4 * target
+    upper, lower = sp.fraction(sp.together(place))
+    place = sp.expand(upper) / lower  # c^2 + 4uy over y - u: no difference of large numbers is left
     return (sp.asinh(place / (2 * balance)) if balance else sp.log(place)) / sp.sqrt(area), product, target
 
 
+@door.takes(start=FACTOR, end=FACTOR, target=SIZE, imbalance=FACTOR)
 def arrival_time(start: float, end: float, target: float, imbalance: float) -> float:
     r"""Time in which $\dot u = \sqrt{c^2 + 4u^2}\,(y - u)$ carries u from ``start`` to ``end``, in closed form.
 
-    target: y; imbalance: c, of either sign. It is the increment of :func:`arrival_clock`. Raises WrongUse unless
-    start < end < target, and unless start > 0 where the imbalance is 0.
+    target: y, from 1e-150 to 1e150; imbalance: c, of either sign. It is the increment of :func:`arrival_clock`. Raises WrongUse
+    unless start < end < target, where the imbalance is 0 and start below 1e-150, and where sizes lie so far apart that the clock
+    is no number.
     """
-    runs.number("start", start, above=None if imbalance else 0)
+    runs.number("start", start, least=None if imbalance else 1 / LARGEST)
     runs.check("start, end, target", (start, end, target), "increasing", start < end < target)
-    expression, *symbols = arrival_clock(abs(imbalance))
-    clock = sp.lambdify(symbols, expression, "math")
-    return clock(end, target) - clock(start, target)
+    clock = _clock(imbalance == 0)
+    found = clock(abs(imbalance), end, target) - clock(abs(imbalance), start, target)
+    runs.check("imbalance", imbalance, f"0, or of a size nearer to that of {target}", math.isfinite(found))
+    return found
 
 
+@lru_cache
+def _clock(balanced):
+    """The clock as a function of the numbers c, u and y, of a balanced start or of any other."""
+    balance = sp.Symbol("c", positive=True)
+    expression, product, target = arrival_clock(sp.S.Zero if balanced else balance)
+    return sp.lambdify((balance, product, target), expression, "math")
+
+
+@door.takes(values=door.numbers("K"), imbalances=door.several(SIZE))
 def invariant_curves(values: np.ndarray, imbalances: Sequence[float]) -> tuple[list, tuple]:
     r"""The laws of the reduced flow as curves (a, b) in the plane of its factors.
 
-    values: of the factor that is free; imbalances: $c > 0$, with four branches of $a^2 - b^2 = \pm c$ each. Returns these and the
-    line $a = b$ in a list, and the separatrix $a + b = 0$.
+    values: of the factor that is free, (K,); imbalances: $c > 0$, with four branches of $a^2 - b^2 = \pm c$ each. Returns these
+    and the line $a = b$ in a list, and the separatrix $a + b = 0$.
     """
-    arms = [np.sqrt(imbalance + values**2) for imbalance in imbalances]
+    values = np.asarray(values, dtype=float)
+    arms = [np.hypot(np.sqrt(imbalance), values) for imbalance in imbalances]
     branches = [each for arm in arms for each in ((arm, values), (-arm, values), (values, arm), (values, -arm))]
     return [*branches, (values, values)], (values, -values)
