@@ -76,7 +76,14 @@ def instance(kind: type | tuple[type, ...], **sizes: str) -> Kind:
     def check(name, value, known):
         if not isinstance(value, classes):
             _refuse(name, value, allowed)
-        known.update({letter: getattr(value, attribute) for letter, attribute in sizes.items()})
+        for letter, attribute in sizes.items():
+            size = getattr(value, attribute)
+            runs.check(
+                f"{name}.{attribute}",
+                size,
+                f"{known.get(letter)}, as the others",
+                known.setdefault(letter, size) == size,
+            )
 
     return check
 
@@ -113,14 +120,28 @@ def choice(*options: object) -> Kind:
     return check
 
 
-def several(kind: object, least: int = 1) -> Kind:
-    """A list, a tuple or a range of at least ``least`` entries of one ``kind``."""
+def array(text: str) -> Kind:
+    """A numpy array of floating-point numbers whose shape is a ``text`` as in :func:`shaped`, such as "W S"."""
+    check_shape = shaped(text)
+
+    def check(name, value, sizes):
+        if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+            _refuse(name, value, f"a numpy array of floating-point numbers of shape ({text.rpartition(': ')[2]})")
+        check_shape(name, torch.tensor(value, dtype=runs.DTYPE), sizes)
+
+    return check
+
+
+def several(kind: object, least: int = 1, letter: str | None = None) -> Kind:
+    """A list, a tuple or a range of at least ``least`` entries of one ``kind``, as many as a ``letter`` says in the shapes."""
     one = kind_of(kind)
 
     def check(name, value, sizes):
         listed = isinstance(value, (Sequence, np.ndarray, torch.Tensor)) and not isinstance(value, (str, bytes))
         if not listed or getattr(value, "ndim", 1) != 1 or len(value) < least:
             _refuse(name, value, f"a list with at least {least} entr{'y' if least == 1 else 'ies'}")
+        if letter and sizes.setdefault(letter, len(value)) != len(value):
+            _refuse(name, value, f"a list with {sizes[letter]} entries, as the others have")
         for place, each in enumerate(value):
             one(f"{name}[{place}]", each.item() if isinstance(each, torch.Tensor) else each, sizes)
 
