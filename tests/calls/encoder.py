@@ -189,7 +189,7 @@ CALLS = {
         start=lambda: part("W_V"),
         impulse=lambda: normal(N, seed=25),
         init="ntk",
-        fine={"start broadcast": "a mean over any number of neurons"},
+        fine={"start broadcast": "any number of neurons"},
     ),
     "encoder.flips.flipped": at(*DRAW, "start", **DESCENT, init="ntk", fine={"share 0": NEVER}),
     "encoder.flips.local_slopes": call(lambda: {"widths": list(WIDTHS), "values": seeds()}),
