@@ -15,7 +15,7 @@ from attnflow.encoder import balancing, bounds, flips, kernel, limits, model, th
 from attnflow.encoder.model import Encoder
 
 MANY = 50
-DIRECTIONS = 2 * math.pi * (np.arange(4000) + 0.5) / 4000
+DIRECTIONS = 2 * math.pi * (np.arange(1500) + 0.5) / 1500
 
 
 def random(name):
@@ -231,7 +231,7 @@ def test_crowding_is_that_of_random_directions():
         found = -float(curves.log_slope(samples, torch.stack(least)[:, None]))
         ratios.append(bounds.crowding(samples, d) / found)
     assert np.median(ratios) == pytest.approx(1, abs=0.08)
-    assert bounds.crowding([40, 80], 20) == 0
+    assert bounds.crowding([40, 80], 20) == pytest.approx(0, abs=1e-12)
     # To first order m is sqrt(n/d) times 0.25 over the sum of both parts, also where it is small.
     small = bounds.crowding([4, 8], 10**14)
     first = 0.25 * 2 * (math.sqrt(8) - 2) / 1e7 / (0.5 - 0.5 / math.pi) / math.log(2)
@@ -272,8 +272,8 @@ def test_scalings_and_variances_invert_what_they_say():
     source = random("inverse")
     widths, variances = 10 ** source.uniform(0.1, 6, MANY), 10 ** source.uniform(-6, 6, MANY)
     assert widths ** theory.logit_power(theory.scaling_at(variances, widths)) == pytest.approx(variances)
-    for _ in range(8):
-        length, levels = int(source.integers(2, 12)), source.uniform(0.01, 0.95, 7)
+    for _ in range(3):
+        length, levels = int(source.integers(2, 8)), source.uniform(0.01, 0.95, 7)
         found = theory.variance_at(levels, length)
         assert theory.deficit(found, length, draws=4000) == pytest.approx(levels, rel=0.01)
 
@@ -350,14 +350,15 @@ def test_kernels_and_slopes_at_the_edges(edge, hidden):
     labels = runs.normal(runs.streams((0, 1), "labels"), sizes["samples"])
     state = {name: size * each for name, each in model.init(runs.streams((0, 1), "weights"), net).items()}
     fast, slow = kernel.blocks(state, inputs, net), kernel.from_jacobian(state, inputs, net)
-    for name, block in slow.items():
-        assert torch.allclose(fast[name], block, rtol=1e-8, atol=1e-10 * (1e-300 + float(block.abs().max())))
+    largest = max(float(block.abs().max()) for block in slow.values())
+    assert all(torch.allclose(fast[name], block, rtol=1e-8, atol=1e-10 * largest) for name, block in slow.items())
     leaves = {name: each.clone().requires_grad_() for name, each in state.items()}
     wanted = torch.autograd.grad(model.loss(leaves, inputs, labels, net).sum(), list(leaves.values()))
     found, slopes = model.field(inputs.clone().requires_grad_(), labels, net)(leaves)
     assert not any(each.requires_grad for each in (found, *slopes.values()))
+    largest = max(float(each.abs().max()) for each in wanted)
     for name, want in zip(leaves, wanted, strict=True):
-        assert torch.allclose(slopes[name], want, rtol=1e-8, atol=1e-10 * (1e-300 + float(want.abs().max())))
+        assert torch.allclose(slopes[name], want, rtol=1e-8, atol=1e-10 * largest)
 
 
 def tensors(value):

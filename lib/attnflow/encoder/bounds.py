@@ -156,9 +156,10 @@ def exponents(init, scaling, radius=0):
 
     Uses $\alpha^2 \sim k$ (LeCun, He) or 1 (NTK), $\mathcal L_0 \sim n$, norms of $W_Q, W_K, W_V \sim k^{1/2}$, and
     $c_O \sim \|W_O^0\| n^{\mathrm{radius}}$, the other radii of the order of their matrices. All are exact rationals.
-    init, scaling: as of :class:`attnflow.encoder.model.Encoder`; radius: of at least 0. Raises WrongUse for another init.
+    init, scaling: as of :class:`attnflow.encoder.model.Encoder`, a float as the decimal fraction that it is written as, or an
+    exact rational; radius: of at least 0. Raises WrongUse for another init.
     """
-    s, grow, half = sp.nsimplify(scaling), sp.nsimplify(radius), sp.Rational(1, 2)
+    s, grow, half = (sp.Rational(str(value)) for value in (scaling, radius, 0.5))
     tau, out, alpha = (-half, half, sp.Integer(0)) if init == "ntk" else (sp.Integer(0), sp.Integer(0), half)
     mixing = 2 - 2 * s  # of tau_0^2 B_V^2 (B_Q^2 + B_K^2)
     return {

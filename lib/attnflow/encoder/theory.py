@@ -215,7 +215,7 @@ def movement(init, scaling):
     Returns exact rationals: ``W_O``, ``W_V``, ``W_Q``, ``attention``, ``kernel``, ``growth``, the same without the
     part of the masks, and ``share``, of $W_Q, W_K$ in the kernel.
     """
-    inner, half = -sp.nsimplify(scaling), sp.Rational(1, 2)
+    inner, half = -sp.Rational(str(scaling)), sp.Rational(1, 2)
     outer, out = (-half, half) if init == "ntk" else (sp.Integer(0), sp.Integer(0))
     size = {"W_O": out, "W_V": half, "W_Q": half}
     slope = {"W_O": outer + half, "W_V": outer + out, "W_Q": inner + outer + out + half}
