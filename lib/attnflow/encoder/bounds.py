@@ -101,6 +101,7 @@ def ratios(start, alpha, size, scale, net, radius=1.0):
 
 
 @door.takes(weights=model.ATTENTION, inputs="S n L r", net=model.LECUN)
+@torch.no_grad()
 def of_wide(weights, inputs, net):
     r"""The conditions where sums over neurons are their means, at LeCun initialisation and with labels $N(0, 1)$: name -> (S,).
 
@@ -120,6 +121,7 @@ def of_wide(weights, inputs, net):
 @door.takes(
     state=model.STATE, start=model.STATE, inputs=model.TOKENS, labels="S n", net=model.PLAIN, largest_singular=door.FLAG
 )
+@torch.no_grad()
 def along(state, start, inputs, labels, net, largest_singular=False):
     r"""Every inequality of the derivation at one state of a run: left side over right side, at most 1. name -> (S,).
 

@@ -1,4 +1,7 @@
-r"""The neural tangent kernel of the encoder: exact in Gram form, and its limits in closed form."""
+r"""The neural tangent kernel of the encoder: exact in Gram form, and its limits in closed form.
+
+Closed forms hold no graph: on its diagonal the angle of a kernel has no slope.
+"""
 
 import math
 
@@ -72,6 +75,7 @@ def from_jacobian(state, inputs, net):
 
 
 @door.takes(tokens="S a d")
+@torch.no_grad()
 def neurons(tokens):
     r"""The kernel of neurons that see some tokens (S, a, d), $\kappa_1 + \kappa_0\langle\cdot,\cdot\rangle$: (S, a, a)."""
     zeroth, first = ntk.arc_cosine(tokens, tokens)
@@ -79,6 +83,7 @@ def neurons(tokens):
 
 
 @door.takes(tokens="S a d")
+@torch.no_grad()
 def neuron_squares(tokens):
     r"""Mean square of the kernel of one neuron, $(a a' + o^2\,1\,1'\langle x, x'\rangle)^2$, over its weights: (S, a, a).
 
@@ -96,6 +101,7 @@ def neuron_squares(tokens):
 
 
 @door.takes(weights=model.ATTENTION, inputs=model.TOKENS, of=door.FUNCTION)
+@torch.no_grad()
 def given_attention(weights, inputs, of=neurons):
     r"""Limit of the $W_O$ and $W_V$ blocks at NTK initialisation when the attention is given.
 
@@ -129,6 +135,7 @@ def squares_of_neurons(state, inputs, net):
 
 
 @door.takes(weights=model.ATTENTION, inputs="S n L r", d=door.COUNT)
+@torch.no_grad()
 def lecun_given(weights, inputs, d):
     r"""Limit of $K/k$ at LeCun initialisation when the attention is given: $L^{-2}\sum_{ij}\kappa_1(\tilde x_i, \tilde x'_j)/d$.
 
@@ -138,6 +145,7 @@ def lecun_given(weights, inputs, d):
 
 
 @door.takes(inputs=model.TOKENS)
+@torch.no_grad()
 def limit(inputs):
     r"""Limit of the whole kernel at NTK initialisation with $s > 1/2$, where the attention becomes uniform.
 

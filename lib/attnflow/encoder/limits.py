@@ -35,6 +35,7 @@ def entropy_gap(record):
 
 
 @door.takes(**NTK)
+@torch.no_grad()
 def distances(net, inputs, labels, state):
     r"""Squared distance of the kernel at the start, of NTK initialisation, to its limit, and the mean that is known of it.
 
@@ -55,6 +56,7 @@ def distances(net, inputs, labels, state):
 
 
 @door.takes(**NTK, exchanged=door.FLAG)
+@torch.no_grad()
 def distances_given(net, inputs, labels, state, exchanged=False):
     r"""Squared distance of the blocks of W_O and W_V to the closed form of the given attention, over its size.
 

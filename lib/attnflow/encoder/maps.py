@@ -58,7 +58,7 @@ def hero_figure(needed, chaos):
     ratios, style = {"height_ratios": (1, 1.15)}, {"xscale": "log", "yscale": "log", "xlim": (7, 150)}
     figure, (above, below) = plot.figure(rows=2, height=2.1, sharex=True, gridspec_kw=ratios)
     for scaling, record in needed.items():
-        (colour, label), first = SCALING[scaling], theorem.last_of(record).log10().mean(dim=1)
+        (colour, label), first = SCALING[scaling], theorem.last_of(record).detach().log10().mean(dim=1)
         plot.theory(above, samples, 10**first, colour=colour)
         above.fill_between(samples, 10**first, 1e27, color=plot.COLOURS[colour], alpha=0.1, lw=0)
         above.text(68, 10 ** first[-1], f"{WORDS},\n{label}", color=plot.COLOURS[colour], fontsize=8, va="center")

@@ -16,6 +16,7 @@ D = 8  # token size of the interpolation map, where a neuron has 3 D + 1 paramet
 @door.takes(
     state=model.STATE, start=model.STATE, inputs=model.TOKENS, labels="S n", net=model.PLAIN, largest_singular=door.FLAG
 )
+@torch.no_grad()
 def watched(state, start, inputs, labels, net, largest_singular=False):
     r"""What is seen at one ``state`` of a run: ``sigma``, $\sigma_{\min}(\Psi)$, and all inequalities of the derivation.
 
