@@ -449,3 +449,9 @@ def test_a_ring_marks_the_cells_whose_verdict_flips_within_their_band():
     (rings,) = [drawn for drawn in figure.axes[1].collections if drawn.get_label().startswith("either")]
     plt.close(figure)
     assert rings.get_offsets().tolist() == [[table.axes["samples"][3], table.axes["width"][1]]]
+
+
+def test_a_run_that_diverges_ends_without_an_error():
+    net, inputs, labels, start = drawn((0, 1), "cpu", **SMALL)
+    loss, _ = model.field(inputs, labels, net)({name: 1e200 * value for name, value in start.items()})
+    assert not loss.isfinite().any()
