@@ -10,14 +10,28 @@ from conftest import refusal
 from matplotlib import pyplot as plt
 
 from attnflow import checks, curves, flow, runs, sensitivity
-from attnflow.encoder import balancing, bounds, flips, kernel, lazy, limits, maps, model, task, theorem, theory
+from attnflow.encoder import balancing, bounds, flips, kernel, lazy, limits, maps, model, pairs, task, theorem, theory
 from attnflow.encoder.model import Encoder
 from attnflow.encoder.setting import drawn, left, problem, trained
 from attnflow.ntk import arc_cosine
 
 NETS = [{"init": init, "hidden": hidden} for init in model.INITS for hidden in (False, True)]
 SMALL = {"d": 5, "width": 7, "scaling": 0.7, "samples": 6, "length": 3}
-NET = Encoder(d=4, width=3)
+NET, WIDER, HIDDEN = Encoder(d=4, width=3), Encoder(d=4, width=7), Encoder(d=4, width=3, hidden=True)
+
+
+def zeros(*shape):
+    return torch.zeros(*shape, dtype=runs.DTYPE)
+
+
+def zero(net):
+    """A start, two samples of three tokens that are zero, and labels that are."""
+    return model.init(runs.streams([0], "weights"), net), zeros(1, 2, 3, net.d), zeros(1, 2)
+
+
+def same(net):
+    """Two samples that are the same, labels, and a start."""
+    return runs.normal(runs.streams([0], "data"), 1, 3, net.d).repeat(1, 2, 1, 1), zeros(1, 2), zero(net)[0]
 
 
 def relative(value, want):
@@ -67,18 +81,15 @@ def test_the_mean_square_of_one_neuron_by_many_neurons():
 
 def test_squares_of_neurons_are_those_of_nets_of_one_neuron():
     net, inputs, _, state = drawn((0, 1), "cpu", init="ntk", **SMALL)
-    found, output = 0, net.width * net.tau_1**2
+    found = 0
     for place in range(net.width):
-        alone = {name: state[name] for name in ("W_Q", "W_K")} | {
-            "W_V": state["W_V"][:, :, [place]],
-            "W_O": state["W_O"][:, [place]],
-        }
-        one = Encoder(d=5, width=1, init="ntk", scaling=0.7)
-        # One neuron beside the same attention, whose logits are scaled by the width of the whole.
-        alone |= {name: state[name] * net.tau_0**0.5 for name in ("W_Q", "W_K")}
-        blocks = kernel.blocks(alone, inputs, one)
-        found = found + (blocks["W_O"] + blocks["W_V"]).square().sum(dim=(1, 2)) / net.width
-    assert output == pytest.approx(1) and torch.allclose(kernel.squares_of_neurons(state, inputs, net), found)
+        alone = torch.zeros(net.width, dtype=runs.DTYPE)
+        alone[place] = 1
+        # All neurons but one without weights: what is left of the blocks is the part of that one.
+        one = state | {"W_V": state["W_V"] * alone, "W_O": state["W_O"] * alone[:, None]}
+        blocks = kernel.blocks(one, inputs, net)
+        found = found + net.width * (blocks["W_O"] + blocks["W_V"]).square().sum(dim=(1, 2))
+    assert torch.allclose(kernel.squares_of_neurons(state, inputs, net), found)
 
 
 def test_the_share_of_queries_and_keys_by_many_nets():
@@ -382,10 +393,40 @@ def test_first_width_of_a_power_law():
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda: model.field(torch.zeros(1, 2, 3, 5), torch.zeros(1, 2), NET), "shape (any, any, any, 4)"),
-        (lambda: model.field(torch.zeros(2, 3, 4), torch.zeros(1, 2), NET), "tokens = a tensor of shape"),
-        (lambda: model.field(torch.full((1, 2, 3, 4), math.nan), torch.zeros(1, 2), NET), "not finite"),
-        (lambda: model.field(torch.zeros(1, 2, 3, 4), torch.zeros(1, 3), NET), "labels"),
+        (lambda: model.field(zeros(1, 2, 3, 5), zeros(1, 2), NET), "net.d = 4 is not allowed: it must be 5"),
+        (lambda: model.forward(model.init(runs.streams([0], "w"), NET), zeros(1, 2, 3, 4), WIDER), "net.width = 7"),
+        (
+            lambda: model.forward(model.init(runs.streams([0], "w"), NET), zeros(1, 2, 3, 4), HIDDEN),
+            "net.hidden = True",
+        ),
+        (
+            lambda: pairs.training(HIDDEN, zeros(1, 2, 3, 4), zeros(1, 2), dict.fromkeys(model.SHAPES)),
+            "state['W_Q'] = None",
+        ),
+        (lambda: Encoder(hidden="no"), "hidden = 'no'"),
+        (lambda: bounds.conditions(*zero(HIDDEN), HIDDEN), "without a hidden matrix"),
+        (lambda: kernel.empirical(*zero(NET)[:2], NET, {"W_Q": 2.0, "W_K": 1.0}), "rates['W_K'] = 1.0"),
+        (lambda: kernel.empirical(*zero(NET)[:2], NET, {"W_X": 2.0}), "rates = {'W_X': 2.0}"),
+        (lambda: pairs.conditioning(NET, *zero(NET)[1:], zero(NET)[0]), "largest eigenvalue 0"),
+        (lambda: lazy.moves(NET, zeros(1, 2, 1, 4), zeros(1, 2), zero(NET)[0]), "length = 1"),
+        (lambda: flips.flipped(NET, *same(NET)), "does not tell apart"),
+        (lambda: limits.counted_share(zeros(1, 2, 3, 4)), "means are zero"),
+        (lambda: limits.forecast(NET, *zero(NET)[1:], zero(NET)[0]), "NTK initialisation"),
+        (lambda: theory.law_holds(), "one or more of the laws"),
+        (lambda: theory.variance_at(0.999999, 3), "level = 0.999999"),
+        (
+            lambda: theory.balance_expressions(dict.fromkeys(model.SHAPES, sp.eye(2)), dict.fromkeys(model.SHAPES, 1)),
+            "W_O (k, 1)",
+        ),
+        (lambda: flips.fitted([1.0, 2.0], np.ones((2, 3)), (-1,)), "differ at each width"),
+        (lambda: flips.fitted([1.0, 2.0], np.eye(2), (-1, -1)), "powers = (-1, -1)"),
+        (lambda: flips.local_slopes([1.0, 2.0], np.eye(2)), "positive, all of them"),
+        (lambda: flips.local_slopes([1.0, 2.0], np.ones((3, 1))), "values = a tensor of float64 and shape (3, 1)"),
+        (lambda: lazy.boundary(np.ones((2, 2)), (0.5, 0.75), (1, 2), (1.5,)), "a list with 0.5 and 1.0"),
+        (lambda: lazy.boundary(np.ones((2, 2)), (0.5, 1.0), (1, 2), (3.0,)), "within the widths"),
+        (lambda: lazy.boundary(np.ones((2, 2)), (0.5, 1.0), (1, 2), (1.5,)), "more than a/k"),
+        (lambda: bounds.crowding([4, 4], 16), "two or more that differ"),
+        (lambda: task.digits(runs.streams([0], "w"), 4, classes=(3, 3)), "two different digits"),
         (lambda: bounds.exponents("xavier", 1.0), "lecun, he, ntk"),
         (lambda: theory.deficit(1.0, 1), "length = 1"),
     ],
@@ -408,3 +449,9 @@ def test_a_ring_marks_the_cells_whose_verdict_flips_within_their_band():
     (rings,) = [drawn for drawn in figure.axes[1].collections if drawn.get_label().startswith("either")]
     plt.close(figure)
     assert rings.get_offsets().tolist() == [[table.axes["samples"][3], table.axes["width"][1]]]
+
+
+def test_a_run_that_diverges_ends_without_an_error():
+    net, inputs, labels, start = drawn((0, 1), "cpu", **SMALL)
+    loss, _ = model.field(inputs, labels, net)({name: 1e200 * value for name, value in start.items()})
+    assert not loss.isfinite().any()

@@ -1,13 +1,23 @@
 """Public functions refuse what they must not be given, in one clear line: wrong calls of each, see tests/public.py."""
 
 import inspect
+from dataclasses import dataclass
 
+import numpy as np
 import public
 import pytest
 import torch
 from conftest import refusal
 
 from attnflow import door, laws
+
+
+@dataclass
+class Case:
+    """An object with a size."""
+
+    d: int
+
 
 ROWS, REASONS = public.table()
 FUNCTIONS = public.public()
@@ -65,3 +75,22 @@ def test_what_the_library_hands_to_itself_is_not_checked_again():
     assert "value = 0" in refusal(lambda: outer(0))
     with pytest.raises(TypeError, match="inner has no parameter other"):
         door.takes(other=door.COUNT)(inspect.unwrap(inner))
+
+
+def test_a_net_has_the_sizes_of_the_call_and_lists_and_arrays_have_each_others():
+    @door.takes(
+        state="S d",
+        net=door.instance(Case, d="d"),
+        widths=door.several(door.COUNT, letter="W"),
+        table=door.array("W S"),
+    )
+    def taken(state=None, net=None, widths=(), table=None):
+        return True
+
+    state = torch.ones(2, 3, dtype=torch.float64)
+    assert taken(state, Case(3), [1, 2], np.ones((2, 2)))
+    assert "net.d = 4 is not allowed: it must be 3" in refusal(lambda: taken(state, Case(4)))
+    assert "net.d = 4" in refusal(lambda: taken(net=Case(4), state=state))
+    assert "shape (3, 2)" in refusal(lambda: taken(widths=[1, 2], table=np.ones((3, 2))))
+    assert "not finite" in refusal(lambda: taken(table=np.full((3, 2), np.nan)))
+    assert "a numpy array" in refusal(lambda: taken(table=[[1.0]]))

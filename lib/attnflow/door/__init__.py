@@ -33,7 +33,6 @@ from attnflow.door.kinds import (
     instance,
     is_a,
     named,
-    numbers,
     real,
     several,
     symbolic,

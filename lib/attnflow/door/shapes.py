@@ -18,7 +18,8 @@ _WORDS = {
     "curve": (None, False),
     "int": (torch.int64, False),
     "bool": (torch.bool, False),
-    "array": (np.dtype("float64"), True),
+    "array": (None, True),
+    "array gaps": (None, False),
 }
 _SIGNS = {
     "positive": ("greater than 0", lambda value: value > 0),
@@ -40,7 +41,8 @@ def shaped(text: str) -> Kind:
     text: "S n d", "S n 1", or "S ... k" where any axes may stand between; "B... k" where these are the same all through the call,
     "* k" where they broadcast with those of the other arguments. Entries are float64 and finite, unless a word with a colon
     leads: "int: S n" for int64, "bool: S", "positive: S" and "nonnegative: S" for entries above and from 0 on, "gaps: K S" for
-    NaN where a run has ended, "real: S n" for any floating type, "curve: K S" for that with NaN, "array: n d" for numpy.
+    NaN where a run has ended, "real: S n" for any floating type, "curve: K S" for that with NaN,
+    "array: n d" and "array gaps: n d" for the same of numpy.
     """
     word, _, axes = text.rpartition(": ")
     word, axes = word or "float64", axes.split()
@@ -48,7 +50,7 @@ def shaped(text: str) -> Kind:
     rest = next((axis for axis in axes if axis.endswith(("...", "*"))), None)
     before = axes.index(rest) if rest else len(axes)
     own = [axis for axis in axes if axis != rest]
-    form, noun = (np.ndarray, "an array") if word == "array" else (torch.Tensor, "a tensor")
+    form, noun = (np.ndarray, "an array") if word.startswith("array") else (torch.Tensor, "a tensor")
     entries = f"{'finite ' * finite}{str(dtype or 'floating-point').removeprefix('torch.')} entries"
     allowed = f"{noun} of {entries} and shape ({', '.join(axes)})"
 
@@ -71,7 +73,7 @@ def shaped(text: str) -> Kind:
         where = f", where {' and '.join(known)}" if known else ""
         if not isinstance(value, form):
             refuse(name, value, allowed + where)
-        right = value.dtype == dtype if dtype else value.is_floating_point()
+        right = value.dtype == dtype if dtype else "float" in str(value.dtype)
         if not (right and fits(tuple(value.shape), sizes)):
             given = str(value.dtype).removeprefix("torch.")
             refuse(name, f"{noun} of {given} entries and shape {tuple(value.shape)}", allowed + where)

@@ -5,13 +5,14 @@ from operator import itemgetter
 
 import torch
 
-from attnflow import Below, Control, Experiment, Momentum, Trial, checks, flow, kinds, laws, runs
+from attnflow import Below, Control, Experiment, Momentum, Trial, checks, door, flow, kinds, laws, runs
 from attnflow.encoder import kernel, model, theory
 from attnflow.encoder.setting import claim, drawn, lecun_rates, problem
 
 RATES = {"W_O": 3.0, "W_V": 0.5, "W_Q": 2.0}
 
 
+@door.takes(state=model.STATE, rates=model.POSITIVE_RATES)
 def balances(state, rates=None):
     r"""Every law of the encoder at a ``state``, and terms that it balances: name -> (S, ...).
 
@@ -27,16 +28,21 @@ def balances(state, rates=None):
     }
 
 
+@door.takes(state={"W_Q": "S d k", "W_K": "S d k"})
 def pairs(state):
     """The two factors of a ``state`` that meet in a product: name -> (A, B)."""
     return {"query-key": (state["W_Q"], state["W_K"])}
 
 
+@door.takes(d=door.COUNT, width=door.COUNT, hidden=door.FLAG)
 def known_laws(d, width, hidden=False):
     r"""Number of known laws: of $W_Q, W_K$, (d, width) each, one a neuron, and of $W_V, W_H$ with a ``hidden`` matrix."""
     return laws.product_laws(2 * d, width) + width + (laws.product_laws(d + width, width) if hidden else 0)
 
 
+@door.takes(
+    d=door.COUNT, width=door.COUNT, length=door.COUNT, hidden=door.FLAG, activation=door.FUNCTION, seed=door.INDEX
+)
 @lru_cache  # the page shows the numbers that the claims ask for
 def most_laws(d=2, width=2, length=2, hidden=False, activation=torch.relu, seed=0):
     """The bound from above, by Lie brackets, on the number of laws that hold for every loss and every data set.

@@ -10,11 +10,16 @@ from functools import partial
 import numpy as np
 import torch
 
-from attnflow import Control, Experiment, Near, Trial, curves, kinds, ntk, runs, sweep
+from attnflow import Control, Experiment, Near, Trial, curves, door, kinds, ntk, runs, sweep
 from attnflow.encoder import kernel, model, theory
 from attnflow.encoder.setting import claim, descent, drawn, over_widths
 
+SINGULAR = 1e-12  # the least eigenvalue over the largest at which a kernel has lost its rank
+WIDTHS, VALUES = door.several(door.POSITIVE, letter="W"), "array: W S"
+POWERS = door.several(door.NUMBER)
 
+
+@door.takes(net=model.NTK_TOKENS, inputs=model.TOKENS, start={"W_V": "S d j"}, impulse="S n")
 def expected_pull(net, inputs, start, impulse):
     r"""What flips will take from the trace of the kernel, to first order in $k^{-1/2}$; NTK initialisation.
 
@@ -26,7 +31,8 @@ def expected_pull(net, inputs, start, impulse):
     $k^{-1/2}\sum_n(g_{nn})^{1/2}\,E[|q + g_{nn}J_n| - |q|]/\pi$, with $v_j$ on the kink: a column of $W_V$ without its part
     along $\bar x_n$.
 
-    net, inputs, start: one draw; impulse: J, (S, n). Returns (S,).
+    net, inputs, start: one draw, of which W_V is read, (S, d, any) for a mean over any number of neurons; impulse: J, (S, n).
+    Returns (S,).
     """
     means = inputs.mean(dim=2)
     gram, found = means @ means.mT, 0
@@ -41,6 +47,8 @@ def expected_pull(net, inputs, start, impulse):
     return found / math.pi / net.width**0.5
 
 
+@door.takes(**model.DRAW | {"net": model.PLAIN}, start=model.STATE, share=door.SHARE, steps=door.COUNT)
+@torch.no_grad()
 def flipped(net, inputs, labels, start, share=1e-3, steps=3000):
     r"""Masks that flipped, and the change of the kernel, when the loss has fallen to a ``share``.
 
@@ -48,11 +56,14 @@ def flipped(net, inputs, labels, start, share=1e-3, steps=3000):
     ``off``, shares of all masks; ``change`` of the kernel, and ``masks``, the change if only the masks in its block of $W_V$
     were those of the end, Frobenius norms over that of $K_0$; over the trace of $K_0$, what the masks take from it, ``pull``,
     what :func:`expected_pull` says of it, ``expected``, and what all else adds, ``growth``; ``reached``, 1 where the
-    loss came so far.
+    loss came so far. Raises WrongUse where the kernel at the start is singular, as for samples that are the same.
     """
     blocks = kernel.blocks(start, inputs, net)
     first = sum(blocks.values())
-    record = descent(model.field(inputs, labels, net), start, 1 / kernel.largest(first), steps, share)
+    values = torch.linalg.eigvalsh(first)
+    apart = bool((values[:, 0] > SINGULAR * values[:, -1]).all())
+    runs.check("inputs", "samples that the kernel at the start does not tell apart", "samples that it does", apart)
+    record = descent(model.field(inputs, labels, net), start, kernel.step(first), steps, share)
     _, mixed, _, before = model.inside(start, inputs, net)
     before, after = ((each > 0).to(runs.DTYPE) for each in (before, model.inside(record.state, inputs, net)[-1]))
     slopes = after * (net.tau_1 / inputs.shape[2] * start["W_O"].mT)
@@ -82,28 +93,42 @@ def wide(device, width, first, count=4):
     return flipped(*drawn(range(first, first + count), device, width=width, scaling=1.0, init="ntk"))
 
 
+@door.takes(widths=door.several(door.POSITIVE, least=2, letter="W"), values=VALUES)
 def local_slopes(widths, values):
-    """Exponents between neighbouring ``widths`` (W,) of the geometric means over seeds of some ``values`` (W, S): (W - 1,)."""
+    """Exponents between neighbouring ``widths`` (W,) of the geometric means over seeds of some ``values`` (W, S): (W - 1,).
+
+    Raises WrongUse unless all values are positive and the widths grow or fall.
+    """
+    runs.check("values", float(values.min()), "positive, all of them", bool((values > 0).all()))
+    runs.check("widths", tuple(widths), "of neighbours that differ", bool(np.all(np.diff(widths) != 0)))
     return np.diff(np.log(values).mean(axis=1)) / np.diff(np.log(widths))
 
 
+@door.takes(widths=WIDTHS, values=VALUES, powers=POWERS)
 def fitted(widths, values, powers):
     r"""Coefficients of a sum of powers of the width, $\sum_p a_pk^p$, for the means over seeds: least squares.
 
     Each width counts by the standard error of its mean, since a mean that crosses zero has no relative error. widths: (W,);
-    values: (W, S); powers: p. Returns an array, one a power.
+    values: (W, S); powers: p, all different, not more than widths. Returns an array, one a power. Raises WrongUse unless there
+    are two seeds or more, which differ at each width.
     """
-    error = values.std(axis=1, ddof=1)
+    runs.check(
+        "powers", tuple(powers), "different, not more than widths", len(set(powers)) == len(powers) <= len(widths)
+    )
+    error = values.std(axis=1, ddof=min(1, values.shape[1] - 1))
+    runs.check("values", "of seeds that are the same", "of seeds that differ at each width", bool((error > 0).all()))
     columns = np.stack([np.asarray(widths, dtype=float) ** power / error for power in powers], axis=1)
     return np.linalg.lstsq(columns, values.mean(axis=1) / error, rcond=None)[0]
 
 
+@door.takes(widths=door.several(door.POSITIVE, least=2, letter="W"), values=VALUES, powers=POWERS)
 def extended(widths, values, powers):
     """The sum of powers :func:`fitted` to all widths but the last, at all of them: (W,). widths, values, powers: as there."""
     found = fitted(widths[:-1], values[:-1], powers)
     return found @ np.stack([np.asarray(widths, dtype=float) ** power for power in powers])
 
 
+@door.takes(widths=door.several(door.POSITIVE, least=2, letter="W"), values=VALUES, powers=POWERS)
 def foretold(widths, values, powers):
     """What the other widths say of the mean at the last: the :func:`extended` sum there, less the measured mean.
 
@@ -112,6 +137,7 @@ def foretold(widths, values, powers):
     return extended(widths, values, powers)[-1] - values[-1].mean()
 
 
+@door.takes(values=VALUES, read=door.FUNCTION, draws=door.COUNT)
 def interval(values, read, draws=1000):
     """The range of a reading over 95 of 100 bootstrap draws of the seeds.
 

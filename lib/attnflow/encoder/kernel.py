@@ -1,13 +1,17 @@
-r"""The neural tangent kernel of the encoder: exact in Gram form, and its limits in closed form."""
+r"""The neural tangent kernel of the encoder: exact in Gram form, and its limits in closed form.
+
+Closed forms hold no graph: on its diagonal the angle of a kernel has no slope.
+"""
 
 import math
 
 import torch
 
-from attnflow import ntk
+from attnflow import door, ntk, runs
 from attnflow.encoder import model
 
 
+@door.takes(state=model.STATE, inputs=model.TOKENS, net=model.NET)
 def blocks(state, inputs, net):
     """Exact kernel of each trained matrix, in Gram form; $W_Q$ and $W_K$ share one, under the name ``W_Q W_K``.
 
@@ -27,20 +31,39 @@ def blocks(state, inputs, net):
     return kernels | {"W_Q W_K": ntk.factors(forces, state["W_Q"], state["W_K"])}
 
 
+@door.takes(state=model.STATE, inputs=model.TOKENS, net=model.NET, rates=model.RATES)
 def empirical(state, inputs, net, rates=None):
     r"""The whole kernel of a ``net`` at a ``state``, the sum of its blocks. Returns (S, n, n).
 
     inputs: (S, n, L, d); rates: name -> $\eta_A$, by which the block of a matrix is multiplied; $W_K$ has the rate of $W_Q$.
+    Raises WrongUse where it is given another.
     """
-    known = blocks(state, inputs, net)
-    return sum((rates or {}).get(name.split()[0], 1.0) * block for name, block in known.items())
+    own = rates or {}
+    shared = own.get("W_Q", 1.0)
+    runs.check("rates['W_K']", own.get("W_K"), f"{shared}, the rate of W_Q", own.get("W_K", shared) == shared)
+    return sum(own.get(name.split()[0], 1.0) * block for name, block in blocks(state, inputs, net).items())
 
 
+@door.takes(kernels="gaps: S n n")
 def largest(kernels):
-    r"""The largest eigenvalue $\mu_{\max}$ of each of some ``kernels`` (S, n, n): (S,)."""
-    return torch.linalg.eigvalsh(kernels)[:, -1]
+    r"""The largest eigenvalue $\mu_{\max}$ of each of some ``kernels`` (S, n, n), NaN where one is not finite: (S,)."""
+    finite = kernels.isfinite().all(dim=2, keepdim=True).all(dim=1, keepdim=True)
+    # LAPACK does not say that it was given NaN, and may answer with numbers.
+    return torch.where(finite[:, 0, 0], torch.linalg.eigvalsh(kernels.where(finite, 0.0))[:, -1], torch.nan)
 
 
+@door.takes(kernels="S n n", unit=door.POSITIVE)
+def step(kernels, unit=1.0):
+    r"""The step of descent that is ``unit`` over $\mu_{\max}$ of each of some ``kernels`` (S, n, n): (S,).
+
+    Raises WrongUse for a kernel of zero, of tokens or weights that are zero: along it nothing moves.
+    """
+    top = largest(kernels)
+    runs.check("kernels", f"of a largest eigenvalue {float(top.min()):.3g}", "greater than zero", bool((top > 0).all()))
+    return unit / top
+
+
+@door.takes(state=model.STATE, inputs=model.TOKENS, net=model.NET)
 def from_jacobian(state, inputs, net):
     """The same blocks of a ``net`` at a ``state`` from the Jacobian, by ``torch.func``: the slow twin. inputs: (S, n, L, d)."""
 
@@ -51,12 +74,16 @@ def from_jacobian(state, inputs, net):
     return kernels | {"W_Q W_K": kernels.pop("W_Q") + kernels.pop("W_K")}
 
 
+@door.takes(tokens="S a d")
+@torch.no_grad()
 def neurons(tokens):
     r"""The kernel of neurons that see some tokens (S, a, d), $\kappa_1 + \kappa_0\langle\cdot,\cdot\rangle$: (S, a, a)."""
     zeroth, first = ntk.arc_cosine(tokens, tokens)
     return first + zeroth * (tokens @ tokens.mT)
 
 
+@door.takes(tokens="S a d")
+@torch.no_grad()
 def neuron_squares(tokens):
     r"""Mean square of the kernel of one neuron, $(a a' + o^2\,1\,1'\langle x, x'\rangle)^2$, over its weights: (S, a, a).
 
@@ -73,6 +100,8 @@ def neuron_squares(tokens):
     return second + 2 * first * gram + 3 * zeroth * gram.square()
 
 
+@door.takes(weights=model.ATTENTION, inputs=model.TOKENS, of=door.FUNCTION)
+@torch.no_grad()
 def given_attention(weights, inputs, of=neurons):
     r"""Limit of the $W_O$ and $W_V$ blocks at NTK initialisation when the attention is given.
 
@@ -84,12 +113,14 @@ def given_attention(weights, inputs, of=neurons):
     return pairs.mean(dim=(2, 4))
 
 
+@door.takes(state=model.STATE, inputs=model.TOKENS, net=model.NTK)
+@torch.no_grad()
 def squares_of_neurons(state, inputs, net):
     r"""Mean over the neurons of a ``net`` of the squared size of their kernels, k times their parts of the blocks of W_O, W_V.
 
     With $p_j$ (n) the mean activations of neuron j and $U_j$ (n, d) the mean mixed tokens on which it is active, the kernel
     $p_jp_j^\top + o_j^2U_jU_j^\top$ has the squared size $|p_j|^4 + 2o_j^2|U_j^\top p_j|^2 + o_j^4|U_jU_j^\top|^2$. state: at
-    NTK initialisation; inputs: (S, n, L, d). Returns (S,).
+    NTK initialisation; inputs: (S, n, L, d). Returns (S,), without a graph. Raises WrongUse for another net.
     """
     length = inputs.shape[2]
     _, mixed, _, entering = model.inside(state, inputs, net)
@@ -103,6 +134,8 @@ def squares_of_neurons(state, inputs, net):
     return squares.mean(dim=1)
 
 
+@door.takes(weights=model.ATTENTION, inputs="S n L r", d=door.COUNT)
+@torch.no_grad()
 def lecun_given(weights, inputs, d):
     r"""Limit of $K/k$ at LeCun initialisation when the attention is given: $L^{-2}\sum_{ij}\kappa_1(\tilde x_i, \tilde x'_j)/d$.
 
@@ -111,6 +144,8 @@ def lecun_given(weights, inputs, d):
     return given_attention(weights, inputs, lambda tokens: ntk.arc_cosine(tokens, tokens)[1]) / d
 
 
+@door.takes(inputs=model.TOKENS)
+@torch.no_grad()
 def limit(inputs):
     r"""Limit of the whole kernel at NTK initialisation with $s > 1/2$, where the attention becomes uniform.
 

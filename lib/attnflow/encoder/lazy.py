@@ -3,20 +3,23 @@ r"""Chapter 3, lazy weights and a moving kernel: how far a net moves until its l
 import numpy as np
 import torch
 
-from attnflow import Above, Below, Control, Experiment, Trial, attention, flow, kinds, ntk, runs, sweep
+from attnflow import Above, Below, Control, Experiment, Trial, attention, door, flow, kinds, ntk, runs, sweep
 from attnflow.encoder import kernel, model, theory
 from attnflow.encoder.setting import claim, descent, drawn, over_widths
 
 
+@door.takes(**model.DRAW, start=model.STATE, share=door.SHARE, unit=door.POSITIVE, steps=door.COUNT)
+@torch.no_grad()
 def moves(net, inputs, labels, start, share=1e-3, unit=1.0, steps=3000):
     r"""How far each block, the attention and the kernel moved from their start when the loss fell to a ``share``.
 
     net, inputs, labels, start: one draw; unit: the step over $1/\mu_{\max}(K_0)$; steps: at most so many. Returns name -> (S,):
     relative to the size at the start for weights and kernel, mean entry for the attention; ``deficit``, of its entropy at the
-    start; ``reached``, 1 where the loss came so far.
+    start; ``reached``, 1 where the loss came so far. Raises WrongUse for one token, whose attention has no entropy.
     """
+    runs.integer("length", inputs.shape[2], 2)
     first = kernel.empirical(start, inputs, net)
-    record = descent(model.field(inputs, labels, net), start, unit / kernel.largest(first), steps, share)
+    record = descent(model.field(inputs, labels, net), start, kernel.step(first, unit), steps, share)
     before, after = (model.attention(state, inputs, net) for state in (start, record.state))
     return {name: ntk.distance(record.state[name], value) for name, value in start.items()} | {
         "deficit": attention.entropy_deficit(before),
@@ -37,15 +40,29 @@ def phase(device, scaling, width, init="ntk", seeds=(0, 1, 2, 3), share=1e-2, st
     return {"change": found["kernel"], "deficit": found["deficit"], "reached": found["reached"]}
 
 
+@door.takes(
+    change="array: J W",
+    scalings=door.several(door.NUMBER, letter="J"),
+    widths=door.several(door.POSITIVE, letter="W"),
+    grid=door.several(door.POSITIVE),
+    edge=door.POSITIVE,
+)
 def boundary(change, scalings, widths, grid, edge=0.1):
     r"""The scaling, at each width of a ``grid``, at which the kernel changes by ``edge``, with one constant fitted.
 
     The change has two parts, $a\,k^{1-2s}$ from the attention and one that does not depend on s, from the other blocks and the
     masks. Fitted is a, as the measured change at s = 1/2 and the largest width. The other part is no power, since the two
     powers in it have opposite signs: it is the measured change at s = 1, less a/k, on a straight line between the logarithms.
-    change: (scalings, widths), measured. Returns an array like the grid.
+    change: (scalings, widths), measured; scalings: with 1/2 and 1; widths: increasing, the grid between their ends. Returns an
+    array like the grid. Raises WrongUse where the change at s = 1 is not more than a/k.
     """
+    runs.check("scalings", tuple(scalings), "a list with 0.5 and 1.0", {0.5, 1.0} <= set(scalings))
+    runs.check("widths", tuple(widths), "increasing", bool(np.all(np.diff(widths) > 0)))
+    ends = min(grid) / widths[0], max(grid) / widths[-1]
+    runs.check("grid", tuple(grid), "within the widths", ends[0] > 1 - 1e-9 and ends[1] < 1 + 1e-9)
     half, one = (change[list(scalings).index(scaling)] for scaling in (0.5, 1.0))
+    rest = half[-1] > 0 and bool((one > half[-1] / widths).all())
+    runs.check("change", one.tolist(), "more than a/k at s = 1, with a > 0, the change at s = 1/2", rest)
     other = np.exp(np.interp(np.log(grid), np.log(widths), np.log(one - half[-1] / widths)))
     share = np.maximum(edge - other, 1e-9) / half[-1]
     return theory.scaling_at(share, grid)

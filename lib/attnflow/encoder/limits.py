@@ -5,16 +5,19 @@ from functools import partial
 
 import torch
 
-from attnflow import Below, Control, Experiment, Near, Trial, attention, curves, flow, kinds, ntk, runs
+from attnflow import Below, Control, Experiment, Near, Trial, attention, curves, door, flow, kinds, ntk, runs
 from attnflow.encoder import kernel, model, theory
 from attnflow.encoder.setting import claim, geometric, over_widths
 
+NTK = model.DRAW | {"net": model.NTK, "state": model.STATE}
 
+
+@door.takes(**model.DRAW, state=model.LOGITS, scalings=door.several(door.NUMBER))
 def deficits(net, inputs, labels, state, scalings=(0.6, 0.75, 1.0, 1.25)):
     r"""Entropy deficit of the attention at the start, and what Gaussian logits of variance $k^{1-2s}$ predict.
 
     net, inputs, labels, state: one draw, whose weights serve all ``scalings``: these only multiply the logits. Returns
-    ``deficit``, ``predicted`` and ``scaling``, (S, J) each.
+    ``deficit``, ``predicted`` and ``scaling``, (S, J) each. Raises WrongUse for one token, whose attention has no entropy.
     """
     nets = [replace(net, scaling=scaling) for scaling in scalings]
     found = torch.stack([attention.entropy_deficit(model.attention(state, inputs, one)) for one in nets], dim=1)
@@ -31,36 +34,39 @@ def entropy_gap(record):
     return (slopes - theory.logit_power(record["scaling"][0])).abs().amax(dim=1)
 
 
+@door.takes(**NTK)
+@torch.no_grad()
 def distances(net, inputs, labels, state):
     r"""Squared distance of the kernel at the start, of NTK initialisation, to its limit, and the mean that is known of it.
 
     net, inputs, labels, state: one draw. Returns, (S,) each: ``error``, of the whole kernel to the closed form of uniform
     attention, over the size of that, and ``sampled``, what k independent neurons make of it; ``share``, the trace of the
     block of W_Q, W_K over that of the kernel, and ``counted``, its mean to leading order (:func:`counted_share`). Raises
-    WrongUse for another initialisation.
+    WrongUse for another initialisation, and where all token means are zero.
     """
-    runs.choice("init", net.init, ("ntk",))
-    blocks, limit = kernel.blocks(state, inputs, net), kernel.limit(inputs)
+    counted, blocks, limit = counted_share(inputs), kernel.blocks(state, inputs, net), kernel.limit(inputs)
     traces = {name: value.diagonal(dim1=1, dim2=2).sum(dim=1) for name, value in blocks.items()}
     squares = kernel.neuron_squares(inputs.mean(dim=2)).sum(dim=(1, 2)) / limit.square().sum(dim=(1, 2))
     return {
         "error": ntk.distance(sum(blocks.values()), limit).square(),
         "sampled": (squares - 1) / net.width,
         "share": traces["W_Q W_K"] / sum(traces.values()),
-        "counted": counted_share(inputs) / net.width,
+        "counted": counted / net.width,
     }
 
 
+@door.takes(**NTK, exchanged=door.FLAG)
+@torch.no_grad()
 def distances_given(net, inputs, labels, state, exchanged=False):
     r"""Squared distance of the blocks of W_O and W_V to the closed form of the given attention, over its size.
 
     net, inputs, labels, state: one draw of NTK initialisation; with queries and keys ``exchanged`` the attention is that of
     another net. Returns, (S,) each: ``conditional``, and ``spread``, the squared standard error of the mean over the neurons
-    of the draw. Raises WrongUse for another initialisation.
+    of the draw. Raises WrongUse for another initialisation, and where the closed form is zero, as for tokens of zero.
     """
-    runs.choice("init", net.init, ("ntk",))
     blocks, crossed = kernel.blocks(state, inputs, net), state | {"W_Q": state["W_K"], "W_K": state["W_Q"]}
     given = kernel.given_attention(model.attention(crossed if exchanged else state, inputs, net), inputs)
+    kernel.step(given)  # refuses a kernel of zero
     squares = kernel.squares_of_neurons(state, inputs, net) / given.square().sum(dim=(1, 2))
     return {
         "conditional": ntk.distance(blocks["W_O"] + blocks["W_V"], given).square(),
@@ -68,22 +74,29 @@ def distances_given(net, inputs, labels, state, exchanged=False):
     }
 
 
+@door.takes(inputs=model.TOKENS)
 def counted_share(inputs):
     r"""The share of $W_Q, W_K$ in the trace of the kernel at $\tau_0 = k^{-1}$, times k, for wide NTK nets: (S,).
 
     $\sum_n|\bar x_n|^2\,\mathrm{tr}\,C_n^2 / \sum_n|\bar x_n|^2$ with $C_n$ the covariance of the tokens of a sample: at
     uniform attention the gradient by $W_QW_K^\top$ is $\tau_0\,\bar x\,(L C V)^\top$, where
     $V = \tau_1L^{-1}\sum_j o_jv_j$ over active neurons has the covariance $I/2L^2$, and $W_QW_Q^\top \approx kI$.
-    inputs: (S, n, L, d).
+    inputs: (S, n, L, d). Raises WrongUse where the token means of all samples of a run are zero.
     """
     means = inputs.mean(dim=2)
+    seen = bool((means != 0).flatten(1).any(dim=1).all())
+    runs.check("inputs", "tokens whose means are zero", "samples of which one or more has a token mean", seen)
     centred = inputs - means[:, :, None]
     covariance, squares = centred.mT @ centred / inputs.shape[2], means.square().sum(dim=2)
     return (squares * covariance.square().sum(dim=(2, 3))).sum(dim=1) / squares.sum(dim=1)
 
 
+@door.takes(name=door.choice("error", "conditional"), known=door.choice("sampled", "spread"))
 def over_known(name, known):
-    """Reading: the root mean square of a distance ``name`` over widths, in units of the root of the mean that is ``known``."""
+    """Reading: the root mean square of a distance ``name`` over widths, in units of the root of the mean that is ``known``.
+
+    name: ``error`` or ``conditional``; known: ``sampled`` or ``spread``, of :func:`distances` or :func:`distances_given`.
+    """
     return lambda record: (record[name] / record[known]).mean(dim=0).sqrt()
 
 
@@ -92,14 +105,16 @@ def left_power(record):
     return curves.log_slope(record["widths"], record["error"] - record["sampled"]) / 2
 
 
+@door.takes(**NTK, steps=door.COUNT)
+@torch.no_grad()
 def forecast(net, inputs, labels, state, steps=40):
     r"""``gap``, the largest distance of the losses of descent from those that the limiting kernel alone predicts, (S,).
 
     Over all ``steps``, of 1 over the largest eigenvalue of $K_\infty$, and over the first loss; infinite where a run diverged.
-    net, inputs, labels, state: one draw.
+    net, inputs, labels, state: one draw of NTK initialisation. Raises WrongUse for another, and where all token means are zero.
     """
     known = kernel.limit(inputs)
-    step = 1 / kernel.largest(known)
+    step = kernel.step(known)
     predicted = ntk.linear_losses(known, model.forward(state, inputs, net) - labels, step, steps)
     times = step * torch.arange(steps + 1, dtype=runs.DTYPE, device=step.device)[:, None]
     losses = flow.integrate(model.field(inputs, labels, net), state, step=step, times=times).loss

@@ -3,10 +3,12 @@
 In each figure, arrays are those of the sweep, and table its axes, name -> values.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.patheffects import withStroke
 
-from attnflow import plot
+from attnflow import claims, door, plot, sensitivity
 from attnflow.encoder import flips, lazy, theorem, theory
 from attnflow.encoder.figures import LOSS, MARKED, SCALING, SMALL, WIDTH
 
@@ -15,13 +17,33 @@ ATTENTION = {"uniform": 0.94, "random": 0.53, "saturated": 0.29}
 KERNEL = {"lazy": 0.94, "moving": 0.29}
 HALO = [withStroke(linewidth=2.5, foreground="white")]
 WORDS = "the proof promises\nsuccess from here on"
+PHASES = {
+    "scaling": door.several(door.NUMBER, least=2, letter="J"),
+    "width": door.several(door.COUNT, least=2, letter="W"),
+}
+CELLS = {"width": door.several(door.COUNT, letter="W"), "scaling": door.several(door.choice(*SCALING), letter="J")}
+CURVES = {"loss": "N S", "moved": "K S", "kernel": "K S", "epochs": "K"}  # of the recalled experiment, in each cell
+NEEDED = door.is_a(
+    "a dict, scaling 0.5 or 1.0 -> record of theorem.enough",
+    lambda given: (
+        isinstance(given, dict)
+        and set(given) <= set(SCALING)
+        and all(isinstance(each, Mapping) and "samples" in each for each in given.values())
+    ),
+)
+CHAOS = door.is_a(
+    "what sensitivity.kept says of a sweep over samples and width",
+    lambda given: isinstance(given, sensitivity.Kept) and set(given.table.axes) == {"samples", "width"},
+)
 
 
+@door.takes(left="array gaps: ... S", level=door.POSITIVE)
 def succeeds(left, level=1e-2):
     """The share of the seeds that left at most a share ``level`` of their loss. left: (..., S), NaN where one diverged."""
     return (left <= level).mean(axis=-1)
 
 
+@door.takes(needed=NEEDED, chaos=CHAOS)
 def hero_figure(needed, chaos):
     r"""Above, from which width the proof promises success; below, how many runs of the stored sweep had it.
 
@@ -36,7 +58,7 @@ def hero_figure(needed, chaos):
     ratios, style = {"height_ratios": (1, 1.15)}, {"xscale": "log", "yscale": "log", "xlim": (7, 150)}
     figure, (above, below) = plot.figure(rows=2, height=2.1, sharex=True, gridspec_kw=ratios)
     for scaling, record in needed.items():
-        (colour, label), first = SCALING[scaling], theorem.last_of(record).log10().mean(dim=1)
+        (colour, label), first = SCALING[scaling], theorem.last_of(record).detach().log10().mean(dim=1)
         plot.theory(above, samples, 10**first, colour=colour)
         above.fill_between(samples, 10**first, 1e27, color=plot.COLOURS[colour], alpha=0.1, lw=0)
         above.text(68, 10 ** first[-1], f"{WORDS},\n{label}", color=plot.COLOURS[colour], fontsize=8, va="center")
@@ -58,6 +80,7 @@ def hero_figure(needed, chaos):
     return figure
 
 
+@door.takes(arrays={"change": "array: J W S", "deficit": "array: J W S"}, table=PHASES)
 def phase_figure(arrays, table):
     r"""The stored phase diagram with boundaries of theory.
 
@@ -83,6 +106,11 @@ def phase_figure(arrays, table):
     return figure
 
 
+@door.takes(
+    claim={"flips-share": claims.Claim},
+    arrays=dict.fromkeys(("on", "off", "change", "masks", "growth", "pull", "expected"), "array: W F S"),
+    table={"width": PHASES["width"]},
+)
 def flips_figure(claim, arrays, table):
     r"""Masks that flip, and what they do to the kernel: shares, Frobenius norms, and the trace times $\sqrt k$, over the width.
 
@@ -124,11 +152,16 @@ def flips_figure(claim, arrays, table):
     return figure
 
 
+@door.takes(table=CELLS)
 def cells(table):
     """The cells of a stored ``table`` of widths and scalings: (row, column, width, colour, label) each."""
     return [(i, j, k, *SCALING[s]) for i, k in enumerate(table["width"]) for j, s in enumerate(table["scaling"])]
 
 
+@door.takes(
+    arrays={name: f"array gaps: W J {axes}" for name, axes in CURVES.items()},
+    table=CELLS,
+)
 def synthetic_figure(arrays, table):
     """The recalled synthetic experiment: loss, movement of the weights, change of the kernel, one row a scaling.
 
@@ -153,6 +186,10 @@ def synthetic_figure(arrays, table):
     return figure
 
 
+@door.takes(
+    arrays={"loss": "array gaps: W J K S", "deficit": "array gaps: W J K S", "steps": "array: W J K"},
+    table=CELLS,
+)
 def vision_figure(arrays, table):
     """The small vision Transformer on digits: training loss and entropy deficit, both scalings and widths.
 

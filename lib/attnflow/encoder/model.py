@@ -7,11 +7,12 @@ at every width. In the paper weights act from the left: its $W$ are the transpos
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
-from attnflow import runs
+from attnflow import door, runs
 from attnflow.attention import softmax_slope
 
 INITS = ("lecun", "he", "ntk")
@@ -41,6 +42,7 @@ class Encoder:
         runs.choice("init", self.init, INITS)
         runs.number("scaling", self.scaling)
         runs.number("output", 0.0 if self.output is None else self.output)
+        runs.choice("hidden", self.hidden, (False, True))
 
     @property
     def tau_0(self):
@@ -64,6 +66,65 @@ class Encoder:
         return math.sqrt(variance)
 
 
+SHAPES = {"W_Q": "S d k", "W_K": "S d k", "W_V": "S d k", "W_O": "S k 1", "W_H": "S k k"}
+
+
+def _weights(*names):
+    """The kind of a state with these weights at least, and with the hidden matrix where the net of the call trains one."""
+
+    def check(name, value, sizes):
+        hidden = sizes.setdefault("hidden", isinstance(value, Mapping) and "W_H" in value)
+        door.entries({each: SHAPES[each] for each in (*names, *["W_H"] * hidden)})(name, value, sizes)
+
+    return check
+
+
+def _nets(allowed, good, **sizes):
+    """The kind of a net whose sizes are those of the call, with one property more."""
+    fits = door.instance(Encoder, **sizes)
+
+    def check(name, value, sizes):
+        fits(name, value, sizes)
+        runs.check(name, value, allowed, good(value))
+
+    return check
+
+
+def _rates(allowed, good):
+    """The kind of learning rates of some matrices."""
+
+    def known(value):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return number and math.isfinite(value) and good(value)
+
+    return door.is_a(
+        f"a dict, {' or '.join(SHAPES)} -> a learning rate, a finite number {allowed}",
+        lambda given: isinstance(given, Mapping) and set(given) <= set(SHAPES) and all(map(known, given.values())),
+    )
+
+
+STATE, LOGITS, FEATURES = _weights("W_Q", "W_K", "W_V", "W_O"), _weights("W_Q", "W_K"), _weights("W_Q", "W_K", "W_V")
+ALL = {"d": "d", "k": "width", "hidden": "hidden"}
+NET = door.instance(Encoder, **ALL)
+PLAIN = _nets("an Encoder without a hidden matrix", lambda net: not net.hidden, **ALL)
+NTK, NTK_TOKENS = (
+    _nets(
+        "an Encoder of NTK initialisation, tau_1 = k^-1/2, without a hidden matrix",
+        lambda net: net.init == "ntk" and net.output in (None, 0.5) and not net.hidden,
+        **sizes,
+    )
+    for sizes in (ALL, {"d": "d"})
+)
+LECUN = _nets(
+    "an Encoder of LeCun initialisation without a hidden matrix", lambda net: net.init == "lecun" and not net.hidden
+)
+RATES = _rates("of at least 0", lambda rate: rate >= 0)
+POSITIVE_RATES = _rates("greater than 0", lambda rate: rate > 0)
+TOKENS, ATTENTION = "S n L d", "S n L L"
+DRAW = {"net": NET, "inputs": TOKENS, "labels": "S n"}
+
+
+@door.takes(net=Encoder)
 def init(generators, net):
     """Initial weights of a ``net``, one generator a run in ``generators``.
 
@@ -74,6 +135,7 @@ def init(generators, net):
     return {name: runs.normal(generators, *shape, std=net.std(name, shape[0])) for name, shape in shapes.items()}
 
 
+@door.takes(state=LOGITS, inputs=TOKENS, net=NET)
 def attention(state, inputs, net):
     """Attention matrix S, row = query, of a ``net`` at a ``state``. inputs: (S, n, L, d). Returns (S, n, L, L)."""
     product = net.tau_0 * (state["W_Q"] @ state["W_K"].mT)
@@ -83,6 +145,7 @@ def attention(state, inputs, net):
     return weights / weights.sum(dim=-1, keepdim=True)
 
 
+@door.takes(weights=ATTENTION, tokens=TOKENS)
 def mix(weights, tokens):
     """Weighted sums of tokens, $S X$. weights: (S, n, L, L), tokens: (S, n, L, d). Returns (S, n, L, d)."""
     if tokens.shape[2] * tokens.shape[3] > SHORT:
@@ -90,6 +153,7 @@ def mix(weights, tokens):
     return (weights[..., None] * tokens[:, :, None]).sum(dim=3)
 
 
+@door.takes(state=FEATURES, inputs=TOKENS, net=NET)
 def inside(state, inputs, net):
     """What happens in a ``net`` before the ReLU, at a ``state``. inputs: (S, n, L, d).
 
@@ -102,6 +166,7 @@ def inside(state, inputs, net):
     return weights, mixed, values, values @ state["W_H"] if net.hidden else values
 
 
+@door.takes(state=FEATURES, inputs=TOKENS, net=NET)
 def features(state, inputs, net):
     r"""The features before the output vector, $\Psi = \tau_1\,\mathrm{mean}_i\,\mathrm{relu}(\tilde x_i W_V)$.
 
@@ -111,25 +176,28 @@ def features(state, inputs, net):
     return net.tau_1 * active.unflatten(1, (-1, inputs.shape[2])).mean(dim=2)
 
 
+@door.takes(state=STATE, inputs=TOKENS, net=NET)
 def forward(state, inputs, net):
     """Outputs f of a ``net`` at a ``state``. inputs: (S, n, L, d). Returns (S, n)."""
     return (features(state, inputs, net) @ state["W_O"])[:, :, 0]
 
 
+@door.takes(state=STATE, inputs=TOKENS, labels="S n", net=NET)
 def loss(state, inputs, labels, net):
     """Half the sum of squared residuals of a ``net`` at a ``state``. inputs: (S, n, L, d); labels: (S, n). Returns (S,)."""
     return (forward(state, inputs, net) - labels).square().sum(dim=1) / 2
 
 
+@door.takes(inputs=TOKENS, labels="S n", net=NET)
 def field(inputs, labels, net):
     """The gradient field of the loss of a ``net``, by hand in chain-rule form. Returns a function for ``flow.integrate``.
 
-    inputs: (S, n, L, d); labels: (S, n). Raises WrongUse where the shapes do not fit.
+    inputs: (S, n, L, d); labels: (S, n). Nothing that the field returns holds a graph.
     """
-    runs.tensor("tokens", inputs, (None, None, None, net.d))
-    runs.tensor("labels", labels, tuple(inputs.shape[:2]))
     length, scale = inputs.shape[2], net.tau_1 / inputs.shape[2]
 
+    @door.takes()  # a state that diverges is no wrong use: the loss says so
+    @torch.no_grad()
     def gradient(state):
         out = state["W_O"]
         weights, mixed, values, entering = inside(state, inputs, net)
@@ -155,6 +223,7 @@ def field(inputs, labels, net):
     return gradient
 
 
+@door.takes(d_mixed=TOKENS, inputs=TOKENS, weights=ATTENTION, net=door.instance(Encoder, d="d"))
 def through_logits(d_mixed, inputs, weights, net):
     r"""The slope by $M = W_Q W_K^\top$ of a sample is $X^\top$ times this, from the slope by its mixed tokens.
 

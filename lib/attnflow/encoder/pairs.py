@@ -4,23 +4,31 @@ from operator import itemgetter
 
 import torch
 
-from attnflow import Above, Control, Experiment, Near, Trial, kinds, ntk
+from attnflow import Above, Control, Experiment, Near, Trial, door, kinds, ntk
 from attnflow.encoder import kernel, model
 from attnflow.encoder.setting import claim, descent, drawn, over_widths
 
 
+@door.takes(**model.DRAW, state=model.STATE)
 def conditioning(net, inputs, labels, state):
-    """``ratio``, least over largest eigenvalue of the kernel at the start, (S,). net, inputs, labels, state: one draw."""
-    values = torch.linalg.eigvalsh(kernel.empirical(state, inputs, net))
+    """``ratio``, least over largest eigenvalue of the kernel at the start, (S,). net, inputs, labels, state: one draw.
+
+    Raises WrongUse for a kernel of zero.
+    """
+    first = kernel.empirical(state, inputs, net)
+    kernel.step(first)  # refuses a kernel of zero
+    values = torch.linalg.eigvalsh(first)
     return {"ratio": values[:, 0] / values[:, -1]}
 
 
+@door.takes(**model.DRAW, state=model.STATE, steps=door.COUNT)
+@torch.no_grad()
 def training(net, inputs, labels, state, steps=300):
     r"""``left``, the share of the loss left after ``steps`` of size $1/\mu_{\max}(K_0)$, (S,).
 
     net, inputs, labels, state: one draw.
     """
-    step = 1 / kernel.largest(kernel.empirical(state, inputs, net))
+    step = kernel.step(kernel.empirical(state, inputs, net))
     record = descent(model.field(inputs, labels, net), state, step, steps)
     return {"left": record.end_loss / record.loss[0]}
 

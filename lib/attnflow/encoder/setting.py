@@ -4,7 +4,7 @@ from functools import partial
 
 import torch
 
-from attnflow import checks, claims, flow, ntk, runs
+from attnflow import checks, claims, door, flow, ntk, runs
 from attnflow.encoder import bounds, kernel, model, task
 
 claim = claims.chapter_of("encoder", cite=("wu2023encoder",))
@@ -33,13 +33,18 @@ def problem(seeds, device, rates=None, **settings):
     return flow.at_rates(model.field(inputs, labels, net), rates or {}), start
 
 
+@door.takes(net=model.Encoder)
 def lecun_rates(net):
     r"""The learning rates with which NTK initialisation trains as LeCun does: k for $W_O$ and d for the others, of a ``net``."""
     return dict.fromkeys(bounds.BLOCKS, float(net.d)) | {"W_O": float(net.width)}
 
 
+@door.takes(values="gaps: S C ...")
 def geometric(values):
-    """Geometric mean over the copies of each seed. values: (S, copies). Returns (S,)."""
+    """Geometric mean over the copies of each seed: zero where one is zero, NaN where one is negative or NaN.
+
+    values: (S, copies, ...). Returns (S, ...).
+    """
     return values.log().mean(dim=1).exp()
 
 
@@ -59,10 +64,13 @@ def over_widths(seeds, device, measure, widths, copies=1, average=geometric, **s
     return checks.stacked(rows) | {"widths": widths}
 
 
+@door.takes(field=door.FUNCTION, start=door.named("S ..."), step="S", steps=door.COUNT, share=door.SHARE)
+@torch.no_grad()
 def descent(field, start, step, steps, share=0.0):
     """Descent along a ``field`` from ``start`` by ``step`` (S,), for a number of ``steps`` or to a ``share`` of the first loss.
 
-    Each run ends at its own first step at or below the share. Returns a record whose first row is the start.
+    Each run ends at its own first step at or below the share. Returns a record whose first row is the start. Raises WrongUse
+    unless each step is greater than zero.
     """
     times = torch.stack([0 * step, steps * step])
     return flow.integrate(field, start, step=step, times=times, stop_loss=share * field(start)[0], max_steps=steps)

@@ -2,9 +2,13 @@
 
 import torch
 
-from attnflow import data, runs
+from attnflow import data, door, runs
+
+SIZES = {"samples": door.COUNT, "length": door.COUNT, "d": door.COUNT, "std": door.POSITIVE}
+DIGIT = door.choice(*range(10))
 
 
+@door.takes(**SIZES)
 def gaussian(generators, samples, length, d, std=1.0):
     r"""Gaussian tokens with random labels: X (S, n, L, d) with entries $N(0, \mathrm{std}^2)$, y (S, n) with $N(0, 1)$.
 
@@ -16,6 +20,7 @@ def gaussian(generators, samples, length, d, std=1.0):
     return runs.normal(generators, samples, length, d, std=std), runs.normal(generators, samples)
 
 
+@door.takes(**SIZES)
 def pairs(generators, samples, length, d, std=1.0):
     r"""Pairs of samples with the same token mean and opposite labels $\pm 1$.
 
@@ -30,13 +35,15 @@ def pairs(generators, samples, length, d, std=1.0):
     return torch.stack([first, second], dim=2).flatten(1, 2), signs
 
 
+@door.takes(**SIZES, classes=door.together(DIGIT, DIGIT))
 def digits(generators, samples, length=16, d=4, std=1.0, classes=(3, 8)):
     r"""Handwritten digits of two classes with labels $\pm 1$: 16 patches of 2 x 2 pixels, each pixel shifted to mean 0.
 
     Tokens are scaled to a mean square of $\mathrm{std}^2$ an entry. generators, samples, length, d, std: as for
-    :func:`gaussian`; classes: the digit of label 1 and that of label -1. Returns X (S, n, 16, 4) and y (S, n). Raises
-    WrongUse for another length or d, ImportError where scikit-learn is absent.
+    :func:`gaussian`; classes: the digit of label 1 and that of label -1, not the same. Returns X (S, n, 16, 4) and y (S, n).
+    Raises WrongUse for another length or d, ImportError where scikit-learn is absent.
     """
+    runs.check("classes", tuple(classes), "two different digits", classes[0] != classes[1])
     runs.check("length, d", (length, d), "(16, 4), the patches of a digit", (length, d) == (16, 4))
     tokens, labels = data.digits(patch=2)
     pool = torch.cat([torch.nonzero(labels == each)[:, 0] for each in classes])

@@ -4,7 +4,7 @@ from functools import partial
 
 import torch
 
-from attnflow import Above, Below, Control, Experiment, Near, Trial, checks, curves, kinds, runs, sweep
+from attnflow import Above, Below, Control, Experiment, Near, Trial, checks, curves, door, kinds, runs, sweep
 from attnflow.encoder import bounds, kernel, model
 from attnflow.encoder.setting import claim, descent, drawn, geometric, left, over_widths, trained
 
@@ -13,15 +13,20 @@ ORTHOGONAL, SAMPLES = 16384, (4, 8, 16, 32)  # token size and numbers of samples
 D = 8  # token size of the interpolation map, where a neuron has 3 D + 1 parameters
 
 
-def watched(state, start, inputs, labels, net, **wrong):
+@door.takes(
+    state=model.STATE, start=model.STATE, inputs=model.TOKENS, labels="S n", net=model.PLAIN, largest_singular=door.FLAG
+)
+@torch.no_grad()
+def watched(state, start, inputs, labels, net, largest_singular=False):
     r"""What is seen at one ``state`` of a run: ``sigma``, $\sigma_{\min}(\Psi)$, and all inequalities of the derivation.
 
-    start, inputs, labels, net, wrong: as for :func:`attnflow.encoder.bounds.along`. Returns name -> (S,).
+    start, inputs, labels, net, largest_singular: as for :func:`attnflow.encoder.bounds.along`. Returns name -> (S,).
     """
-    found = bounds.along(state, start, inputs, labels, net, **wrong)
+    found = bounds.along(state, start, inputs, labels, net, largest_singular)
     return found | {"sigma": bounds.smallest_singular(model.features(state, inputs, net))}
 
 
+@door.takes(**model.DRAW | {"net": model.PLAIN}, state=model.STATE, residual=door.POSITIVE)
 def met(net, inputs, labels, state, residual=None):
     """Left over right side of the theorem's conditions at the start, and ``worst``, the least of them: name -> (S,).
 
@@ -106,6 +111,9 @@ half_widths = Experiment(enough, {"scaling": 0.5})
 one_widths = half_widths.but(scaling=1.0, fields=1)
 
 
+@door.takes(
+    run=door.is_a("an Experiment of enough", lambda run: isinstance(run, Experiment) and run.function is enough)
+)
 def asked(run):
     r"""What the count predicts for a ``run`` of :func:`enough`: the exponent for orthogonal samples, times 1 + m of crowding."""
     crowded = bounds.crowding(SAMPLES, ORTHOGONAL)

@@ -7,7 +7,7 @@ import numpy as np
 import sympy as sp
 import torch
 
-from attnflow import attention, laws, runs, symbolic
+from attnflow import attention, door, laws, runs, symbolic
 from attnflow.encoder import model
 
 # Two factors A, B that follow each other: A^T A - B B^T is kept, or its diagonal where a ReLU is between them.
@@ -18,8 +18,33 @@ FACTORS = {
     "hidden-output": ("W_H", "W_O"),
 }
 THROUGH_RELU = ("neuron", "hidden-output")
+WEIGHTS = ("W_Q", "W_K", "W_V", "W_O")
+NET = {"hidden": door.FLAG, "homogeneous": door.FLAG}
+SIZES = {"length": door.COUNT, "d": door.COUNT, "k": door.COUNT}
+MATRIX, RATE = door.instance(sp.MatrixBase), door.either(door.POSITIVE, door.instance(sp.Expr))
 
 
+def _numbers(allowed, good):
+    """The kind of a number, or of an array, a tensor or a list of numbers, for which ``good`` holds everywhere."""
+
+    def fits(value):
+        try:
+            array = np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)
+        except ValueError:
+            return False
+        return array.dtype.kind in "fi" and array.size > 0 and bool((np.isfinite(array) & good(array)).all())
+
+    return door.is_a(f"a finite number {allowed}, or an array of them", fits)
+
+
+NUMBERS, POSITIVE = _numbers("", np.isfinite), _numbers("greater than 0", lambda array: array > 0)
+NONNEGATIVE, ABOVE_ONE = (
+    _numbers("of at least 0", lambda array: array >= 0),
+    _numbers("above 1", lambda array: array > 1),
+)
+
+
+@door.takes(**NET, **SIZES)
 def encoder_gradient(length=2, d=2, k=2, hidden=False, homogeneous=True):
     r"""Gradient of $\frac12(f - y)^2$ for one sample, in chain-rule form, with $\tau_0, \tau_1$ as symbols.
 
@@ -49,6 +74,7 @@ def encoder_gradient(length=2, d=2, k=2, hidden=False, homogeneous=True):
     return {name: sp.ImmutableMatrix(matrix) for name, matrix in gradient.items()}, names
 
 
+@door.takes(hidden=door.FLAG, **SIZES)
 def gradient_agrees(hidden=False, length=2, d=2, k=3):
     """Largest relative difference between these expressions and torch autograd at random points. Returns a float.
 
@@ -76,11 +102,19 @@ def gradient_agrees(hidden=False, length=2, d=2, k=3):
     )
 
 
+@door.takes(names=dict.fromkeys(WEIGHTS, MATRIX), rates=dict.fromkeys(WEIGHTS, RATE))
 def balance_expressions(names, rates):
     r"""The differences that are kept, as sympy expressions: name -> scalar or matrix.
 
-    names: name -> matrix of symbols, with ``W_H`` where it is trained; rates: name -> $\eta_A$, by which a square is divided.
+    names: name -> matrix of symbols, with ``W_H`` where it is trained; rates: name -> $\eta_A$, by which a square is divided, one
+    a matrix that is trained. Raises WrongUse for a rate without its matrix, and for matrices that do not fit.
     """
+    runs.names("rates", tuple(rates), tuple(names))
+    (d, k), shapes = names["W_Q"].shape, {name: names[name].shape for name in rates}
+    fit = {"W_Q": (d, k), "W_K": (d, k), "W_V": (d, k), "W_O": (k, 1), "W_H": (k, k)}
+    runs.check(
+        "names", shapes, "matrices (d, k), W_O (k, 1) and W_H (k, k)", all(fit[each] == shapes[each] for each in shapes)
+    )
     bare = {name: names[name] / sp.sqrt(rate) for name, rate in rates.items()}
     bare["W_K"] = bare["W_K"].T
     known = {law: (bare[one], bare[two]) for law, (one, two) in FACTORS.items() if {one, two} <= set(bare)}
@@ -88,13 +122,15 @@ def balance_expressions(names, rates):
     return {law: matrix[0, 0] if law in THROUGH_RELU else matrix for law, matrix in whole.items()}
 
 
+@door.takes(wanted=door.several(door.choice(*FACTORS)), **NET, block_rates=door.FLAG, rescaled=door.FLAG)
 def law_holds(*wanted, hidden=False, homogeneous=True, block_rates=False, rescaled=True):
     r"""Whether sympy proves that balances of the encoder are constant, for every residual, attention and mask.
 
     wanted: of ``query-key``, ``neuron``, ``value-hidden``, ``hidden-output``; hidden, homogeneous: as for
     :func:`encoder_gradient`; block_rates: each matrix A has a learning rate $\eta_A$ of its own, a symbol; rescaled: each
-    square in the balance is divided by that rate. Raises WrongUse for a name that the net has not.
+    square in the balance is divided by that rate. Raises WrongUse for a name that the net has not, and for none.
     """
+    runs.check("wanted", wanted, "one or more of the laws", len(wanted) > 0)
     gradient, names = encoder_gradient(hidden=hidden, homogeneous=homogeneous)
     rates = {name: sp.Symbol(f"eta_{name}", positive=True) if block_rates else sp.Integer(1) for name in gradient}
     known = balance_expressions(names, rates if rescaled else dict.fromkeys(rates, sp.Integer(1)))
@@ -117,11 +153,12 @@ def arc_cosine_kernels():
     return sp.simplify(zeroth), sp.simplify(sp.expand_trig(first)), angle
 
 
+@door.takes(variance=NONNEGATIVE, length=door.whole(2), draws=door.COUNT)
 def deficit(variance, length, draws=20000):
     r"""Mean of $1 - H/\log L$ over independent Gaussian logits of a given variance, by Monte Carlo with fixed draws.
 
-    To leading order $\mathrm{variance}\,(1 - 1/L)/(2\log L)$. variance: array; length: L; draws: how many rows of logits.
-    Returns an array of the shape of the variance. Raises WrongUse for a length below 2.
+    To leading order $\mathrm{variance}\,(1 - 1/L)/(2\log L)$. variance: number or array, of at least 0; length: L; draws: how
+    many rows of logits. Returns an array of the shape of the variance. Raises WrongUse for a length below 2.
     """
     normal = runs.normal(runs.streams([0], "logits"), draws, runs.integer("length", length, 2))
     sizes = torch.as_tensor(np.asarray(variance, dtype=float), device="cpu").sqrt()
@@ -130,22 +167,35 @@ def deficit(variance, length, draws=20000):
     )
 
 
+@door.takes(scaling=NUMBERS)
 def logit_power(scaling):
-    r"""Exponent of the width in the variance of a logit at the start, $\tau_0^2k$: $1 - 2s$ at a ``scaling`` s."""
+    r"""Exponent of the width in the variance of a logit at the start, $\tau_0^2k$: $1 - 2s$ at a ``scaling`` s, or an array."""
     return 1 - 2 * scaling
 
 
+@door.takes(variance=POSITIVE, width=ABOVE_ONE)
 def scaling_at(variance, width):
-    """The scaling at which logits have a ``variance`` at a ``width``, where ``width ** logit_power`` is that. Arrays."""
+    """The scaling at which logits have a ``variance`` > 0 at a ``width`` > 1, where ``width ** logit_power`` is that.
+
+    Numbers, or arrays that broadcast. Returns the same.
+    """
     return (1 - np.log(variance) / np.log(width)) / 2
 
 
+@door.takes(level=POSITIVE, length=door.whole(2))
 def variance_at(level, length):
-    """The variance of Gaussian logits whose deficit is ``level``, an array, in attention to ``length`` tokens."""
+    """The variance of Gaussian logits whose deficit is ``level``, an array, in attention to ``length`` tokens.
+
+    Raises WrongUse for a level that no variance from 1e-4 to 1e4 has.
+    """
     variances = np.geomspace(1e-4, 1e4, 400)
-    return np.interp(level, deficit(variances, length, draws=4000), variances)
+    known = deficit(variances, length, draws=4000)
+    inside = np.min(level) >= known[0] and np.max(level) <= known[-1]
+    runs.check("level", level, f"from {known[0]:.3g} to {known[-1]:.3g}, what is met here", bool(inside))
+    return np.interp(level, known, variances)
 
 
+@door.takes(init=door.choice(*model.INITS), scaling=door.real(least=0.5))
 def movement(init, scaling):
     r"""Exponents in the width of how far a wide net moves until its loss has fallen to a share, by counting powers of k.
 
@@ -165,8 +215,7 @@ def movement(init, scaling):
     Returns exact rationals: ``W_O``, ``W_V``, ``W_Q``, ``attention``, ``kernel``, ``growth``, the same without the
     part of the masks, and ``share``, of $W_Q, W_K$ in the kernel.
     """
-    runs.choice("init", init, model.INITS)
-    inner, half = -sp.nsimplify(runs.number("scaling", scaling, least=0.5)), sp.Rational(1, 2)
+    inner, half = -sp.Rational(str(scaling)), sp.Rational(1, 2)
     outer, out = (-half, half) if init == "ntk" else (sp.Integer(0), sp.Integer(0))
     size = {"W_O": out, "W_V": half, "W_Q": half}
     slope = {"W_O": outer + half, "W_V": outer + out, "W_Q": inner + outer + out + half}
