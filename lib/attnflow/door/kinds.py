@@ -9,7 +9,11 @@ import torch
 from attnflow import runs
 
 Kind = Callable[[str, object, dict], object]
-_TYPES = {"float64": runs.DTYPE, "gaps": runs.DTYPE, "int": torch.int64, "bool": torch.bool}
+_SIGNS = {
+    "positive": ("a tensor with entries greater than 0", lambda value: bool((value > 0).all())),
+    "nonnegative": ("a tensor with entries of at least 0", lambda value: bool((value >= 0).all())),
+}
+_TYPES = {"gaps": runs.DTYPE, "int": torch.int64, "bool": torch.bool, "array": np.dtype("float64")}
 
 
 def kind_of(given: object) -> Kind:
@@ -24,32 +28,44 @@ def kind_of(given: object) -> Kind:
 def shaped(text: str) -> Kind:
     """A tensor without empty axes, in which a letter is one size all through the call and a number is itself.
 
-    text: "S n d", "S n 1", or "S ... k" where any axes may stand between. Its entries are float64 and finite, unless a word with
-    a colon leads: "int: S n" for int64, "bool: S", "real: S n" for any floating type, "gaps: K S" for float64 with NaN where a
-    run has ended.
+    text: "S n d", "S n 1", "S ... k" where any axes may stand between, or "* k" where these have to broadcast against those of
+    the other arguments. Its entries are float64 and finite, unless a word with a colon leads: "int: S n" for int64, "bool: S",
+    "real: S n" for any floating type, "gaps: K S" for float64 with NaN where a run has ended, "positive: S" and
+    "nonnegative: S" for entries above and from 0 on, "array: n d" for a numpy array.
     """
     word, _, axes = text.rpartition(": ")
     word, axes = word or "float64", axes.split()
-    before = axes.index("...") if "..." in axes else len(axes)
-    own = [axis for axis in axes if axis != "..."]
-    told = {"float64": "finite float64", "gaps": "float64", "real": "finite floating-point"}.get(word, word)
+    any_axes = next((axes.index(axis) for axis in ("...", "*") if axis in axes), None)
+    before = len(axes) if any_axes is None else any_axes
+    own = [axis for axis in axes if axis not in ("...", "*")]
+    form, noun = (np.ndarray, "array") if word == "array" else (torch.Tensor, "tensor")
+    told = {"gaps": "float64", "real": "finite floating-point", "int": word, "bool": word}.get(word, "finite float64")
 
     def check(name, value, sizes):
-        if not isinstance(value, torch.Tensor):
-            _refuse(name, value, f"a {told} tensor of shape ({', '.join(axes)})")
+        if not isinstance(value, form):
+            _refuse(name, value, f"a {told} {noun} of shape ({', '.join(axes)})")
         shape = tuple(value.shape)
         good = 0 not in shape and (len(shape) >= len(own) if len(own) < len(axes) else len(shape) == len(own))
         known = {axis: sizes[axis] for axis in own if axis in sizes}
         named_sizes = shape[:before] + shape[len(shape) - len(own) + before :]
         for axis, size in zip(own, named_sizes if good else (), strict=False):
             good = good and size == (int(axis) if axis.isdigit() else sizes.setdefault(axis, size))
-        right = value.is_floating_point() if word == "real" else value.dtype == _TYPES[word]
+        if "*" in axes and good:
+            middle = shape[before : len(shape) - len(own) + before]
+            known |= {"*": sizes["*"]} if "*" in sizes else {}
+            try:
+                sizes["*"] = tuple(torch.broadcast_shapes(sizes.get("*", ()), middle))
+            except RuntimeError:
+                good = False
+        right = value.is_floating_point() if word == "real" else value.dtype == _TYPES.get(word, runs.DTYPE)
         if not (good and right):
             where = ", where " + " and ".join(f"{axis} = {size}" for axis, size in known.items()) if known else ""
-            allowed = f"a {told} tensor of shape ({', '.join(axes)}){where}"
+            allowed = f"a {told} {noun} of shape ({', '.join(axes)}){where}"
             _refuse(name, f"a tensor of {str(value.dtype).removeprefix('torch.')} and shape {shape}", allowed)
-        if word in ("float64", "real") and not _finite(value):
+        if word not in ("gaps", "int", "bool") and not _finite(value):
             _refuse(name, "a tensor with entries that are not finite", "finite")
+        if word in _SIGNS and not _SIGNS[word][1](value):
+            _refuse(name, f"a tensor with the least entry {value.min():.4g}", _SIGNS[word][0])
 
     return check
 
@@ -76,7 +92,10 @@ def instance(kind: type | tuple[type, ...], **sizes: str) -> Kind:
     def check(name, value, known):
         if not isinstance(value, classes):
             _refuse(name, value, allowed)
-        known.update({letter: getattr(value, attribute) for letter, attribute in sizes.items()})
+        for letter, attribute in sizes.items():
+            size = getattr(value, attribute)
+            if known.setdefault(letter, size) != size:
+                _refuse(name, value, f"{allowed} with {attribute} = {known[letter]}")
 
     return check
 
@@ -92,11 +111,13 @@ def real(above: float | None = None, least: float | None = None, most: float | N
     return check
 
 
-def whole(least: int, letter: str | None = None) -> Kind:
-    """An integer of at least ``least``; the size that a ``letter`` has in the shapes of the call, where one is given."""
+def whole(least: int, letter: str | None = None, most: int | None = None) -> Kind:
+    """An integer from ``least`` on, to ``most`` where it is given; where a ``letter`` is, its size in the shapes of the call."""
 
     def check(name, value, sizes):
         runs.integer(name, value, least)
+        if most is not None and value > most:
+            _refuse(name, value, f"an integer from {least} to {most}")
         if letter and sizes.setdefault(letter, value) != value:
             _refuse(name, value, f"{sizes[letter]}, the size of the other arguments")
 
@@ -155,19 +176,21 @@ def together(*kinds: object) -> Kind:
 
 
 def either(*kinds: object) -> Kind:
-    """What one of some ``kinds`` takes; the last of them says why not."""
+    """What one of some ``kinds`` takes; else what is said is what each of them allows."""
     checks = [kind_of(kind) for kind in kinds]
 
     def check(name, value, sizes):
-        for one in checks[:-1]:
+        said = []
+        for one in checks:
             tried = dict(sizes)
             try:
                 one(name, value, tried)
-            except runs.WrongUse:
+            except runs.WrongUse as error:
+                said.append(str(error))
                 continue
             sizes.update(tried)
             return
-        checks[-1](name, value, sizes)
+        raise runs.WrongUse(", or ".join([said[0], *(each.partition(" it must be ")[2] for each in said[1:])]))
 
     return check
 
@@ -199,6 +222,8 @@ def _refuse(name, value, allowed):
 
 def _finite(value):
     """Whether all entries are finite; inside a transform of ``torch.func`` nobody can tell, and it counts as yes."""
+    if isinstance(value, np.ndarray):
+        return bool(np.isfinite(value).all())
     return torch._C._functorch.is_functorch_wrapped_tensor(value) or bool(torch.isfinite(value).all())
 
 

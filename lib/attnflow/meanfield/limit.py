@@ -7,8 +7,8 @@ mean zero given the tokens before it, since $W_O$ and $w_2$ do, so that variance
 import numpy as np
 import torch
 
-from attnflow import Between, Control, Experiment, Near, Trial, curves, flow, runs
-from attnflow.meanfield import model, power, setting
+from attnflow import Between, Control, Experiment, Near, Trial, curves, door, flow, runs
+from attnflow.meanfield import model, nets, power, setting
 from attnflow.meanfield.setting import claim
 
 CROWD = 8192  # particles that share a stack, so that it fits a cache
@@ -32,11 +32,23 @@ def tiled(
     return net, *(each.repeat_interleave(copies, dim=0) for each in (inputs, targets)), found
 
 
+@door.takes(state=nets.WIDE, m=door.COUNT)
 def cut(state: runs.State, m: int) -> runs.State:
     """Wide nets, the ``state``, cut into narrow ones of ``m`` heads and neurons: (S, J, c m, ...) -> (S c, J, m, ...)."""
+    wide = next(iter(state.values())).shape[2]
+    runs.check("m", m, f"a divisor of {wide}, the particles of a block", wide % m == 0)
     return {name: value.unflatten(2, (-1, m)).transpose(1, 2).flatten(0, 1) for name, value in state.items()}
 
 
+@door.takes(
+    net=nets.NET,
+    inputs=nets.TOKENS,
+    targets=nets.TARGETS,
+    state=nets.STATE,
+    decay=door.NONNEGATIVE,
+    time=door.POSITIVE,
+    step=door.POSITIVE,
+)
 def train(
     net: model.Net,
     inputs: runs.Stack,
@@ -48,7 +60,8 @@ def train(
 ) -> runs.State:
     r"""The particles ``state`` of a ``net`` after descent, in stacks of ``CROWD`` particles.
 
-    inputs, targets: of the data; decay: $\lambda$; time, step: of descent. Returns the state at the end.
+    inputs, targets: of the data; decay: $\lambda$; time, step: of descent. Returns the state at the end, for a run that a step is
+    too large for its last finite one.
     """
     size = max(1, CROWD // (net.depth * net.m))
     ends = []
@@ -60,12 +73,15 @@ def train(
     return {name: torch.cat([one[name] for one in ends]) for name in state}
 
 
+@door.takes(values="C ...", copies=door.whole(2))
 def spread(values: torch.Tensor, copies: int) -> runs.Stack:
     """The standard deviation of some ``values`` (S copies, ...) over the ``copies``, its square averaged over the rest. (S,)."""
+    runs.check("copies", copies, f"a divisor of {len(values)}, the runs", len(values) % copies == 0)
     squares = values.unflatten(0, (-1, copies)).var(dim=1)
     return squares.reshape(len(squares), -1).mean(dim=1).sqrt()
 
 
+@door.takes(inputs=nets.TOKENS, net=nets.WIDTHS, scale=door.NONNEGATIVE)
 def start_constant(inputs: runs.Stack, net: model.Net, scale: float) -> runs.Stack:
     r"""The limit C of $Jm$ times the variance of the output at the start, a mean over sequences, by Gauss-Hermite quadrature.
 
@@ -151,11 +167,13 @@ def trained(
     return {"places": [depth * m for depth, m in shapes]} | found
 
 
+@door.takes(name=door.TEXT)
 def exponent(name: str):
     """Reading: the exponent of a ``name`` of the record in its places, (S,)."""
     return lambda record: curves.log_slope(record["places"], record[name])
 
 
+@door.takes(name=door.TEXT)
 def ratio(name: str):
     """Reading: the last of a ``name`` of the record over the first, (S,)."""
     return lambda record: record[name][-1] / record[name][0]

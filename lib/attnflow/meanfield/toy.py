@@ -8,7 +8,7 @@ $K' + u_iK''$, by its query $\theta^2K''$ and by the value of a token $\theta s_
 
 import torch
 
-from attnflow import runs
+from attnflow import door, runs
 from attnflow.runs import Stack
 
 DEPTH, SIZE, TEACHER = (
@@ -32,6 +32,7 @@ def drawn(seeds: tuple, device: torch.device, samples: int = 12, length: int = 4
     return tokens.to(device), outputs(masses, heads, tokens).to(device)
 
 
+@door.takes(masses="S J A", places=door.either("A", "S J A"), tokens="S n L")
 def outputs(masses: torch.Tensor, places: torch.Tensor, tokens: Stack) -> Stack:
     r"""The output f (S, n), written plainly with softmax. masses, places, tokens: of :func:`objective`."""
     stream, places = tokens, places.expand_as(masses)
@@ -43,6 +44,7 @@ def outputs(masses: torch.Tensor, places: torch.Tensor, tokens: Stack) -> Stack:
     return stream[:, :, -1]
 
 
+@door.takes(masses="S J A", places=door.either("A", "S J A"), tokens="S n L", targets="S n", decay=door.NONNEGATIVE)
 def objective(masses: torch.Tensor, places: torch.Tensor, tokens: Stack, targets: Stack, decay: float = 0.0) -> Stack:
     r"""$\mathcal Q = \mathcal L + \frac\lambda2\frac1J\sum_j\sum_aw_{ja}\theta_{ja}^2$ (S,), the slow twin of :func:`variation`.
 
@@ -53,6 +55,7 @@ def objective(masses: torch.Tensor, places: torch.Tensor, tokens: Stack, targets
     return (outputs(masses, places, tokens) - targets).square().mean(dim=1) / 2 + decay / 2 * norm
 
 
+@door.takes(masses="* J A", places="A", tokens="* n L", targets="* n", decay=door.NONNEGATIVE)
 def variation(
     masses: torch.Tensor, places: torch.Tensor, tokens: Stack, targets: Stack, decay: float = 0.0
 ) -> dict[str, Stack]:
