@@ -9,7 +9,7 @@ from attnflow.meanfield import model, nets, scan, theory, volumes
 from calls import call, draws, normal, positive
 
 NET = nets.Net(d=5, k=7, depth=3, m=8)
-HEADS = nets.Net(d=5, k=7, depth=1, m=3, parts=("attention",))
+HEADS = nets.Net(d=5, k=1, depth=1, m=3, parts=("attention",))
 FREE = "no decay is a case of its own"
 NAME = {"name unknown": "a reading of any record, which has the name or not"}
 
@@ -29,7 +29,7 @@ def data():
 def state(net=NET, seed=0, m=None):
     """The particles of a net, m of them in a block where that is given."""
     shape = nets.Net(**vars(net) | {"m": m or net.m})
-    return model.init(runs.streams((seed, seed + 1), "weights"), shape)
+    return model.init(runs.streams((seed, seed + 1), "weights"), shape, 0.1)
 
 
 def block(*parts):
@@ -161,7 +161,7 @@ CALLS = {
     "meanfield.limit.ratio": call(lambda: dict(FLAT), NAME),
     "meanfield.limit.spread": call(lambda: {"values": normal(3, 4).flatten(0, 1), "copies": 3}),
     "meanfield.limit.start_constant": call(
-        lambda: {"inputs": normal(4, 5, 3), "net": nets.Net(m=8), "scale": 0.5},
+        lambda: {"inputs": normal(4, 5, 3), "net": nets.Net(depth=9, m=8, parts=("neurons",)), "scale": 0.5},
         {"scale 0": "particles at zero put out zero"},
     ),
     "meanfield.limit.train": call(

@@ -80,16 +80,18 @@ class Net:
 _OWN = dict.fromkeys(HEADS[:3], "d k") | {"W_O": "k d", "w_1": "d", "b": "", "w_2": "d"}  # the axes of one particle
 
 
-def _particles_of(axes, least=1, most=2):
+def _particles_of(axes, least=1, most=2, among=tuple(PARTS)):
     """The kind of a state or a part of one: all of the heads, of the neurons, or both, with ``axes`` in front of their own."""
-    words = [f"the {part} {', '.join(names)}" for part, names in PARTS.items()]
+    words = [f"the {part} {', '.join(PARTS[part])}" for part in among]
     allowed = (
-        "a dict with " + (" and " if least > 1 else ", or with ").join(words) + (", or with both" * (most > least))
+        "a dict with "
+        + (" and " if least > 1 else ", or with ").join(words)
+        + (", or with both" * (least < most == len(among)))
     )
     kinds = {name: door.shaped(f"{axes} {own}") for name, own in _OWN.items()}
 
     def check(name, value, sizes):
-        there = [part for part in PARTS if isinstance(value, Mapping) and set(PARTS[part]) <= set(value)]
+        there = [part for part in among if isinstance(value, Mapping) and set(PARTS[part]) <= set(value)]
         known = tuple(each for part in there for each in PARTS[part])
         whole = least <= len(there) <= most and set(known) == set(value)
         runs.check(name, list(value) if isinstance(value, Mapping) else value, allowed, whole)
@@ -120,6 +122,7 @@ STATE, BOTH = _particles_of("S J m"), _particles_of("S J m", least=2)
 WIDE, MASSES, PLACES = _particles_of("S J K"), _masses, door.instance(Net, d="d", k="k", J="depth", names="names")
 WIDTHS = door.instance(Net, d="d", k="k")
 THETA = _particles_of("S K", most=1)
+HEAD, NEURON = (_particles_of("S K", among=(part,)) for part in PARTS)
 DECAY = door.either(door.NONNEGATIVE, "nonnegative: S")
 DECAYS = door.shaped("nonnegative: S")  # one a run
 TOKENS, TARGETS = "S n L d", "S n"

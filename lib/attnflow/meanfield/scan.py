@@ -28,15 +28,20 @@ def rested(field_of, state: State, decay: Stack, net: model.Net, floor: Stack) -
     r"""Each state at rest under its decay: heavy-ball descent until the slope is small, or the patience is over.
 
     field_of: (rows, decay) -> the field of these runs of the stack; state: name -> (S, ...); decay: (S,); net: of the state;
-    floor: the mean square below which a state is on its way to zero, (S,).
+    floor: the mean square below which a state is on its way to zero, (S,). Raises WrongUse where a run
+    diverges, for which the fixed step is too large.
     """
     state, left = {name: value.clone() for name, value in state.items()}, torch.arange(len(decay))
     method = flow.Momentum(INERTIA)
     for _ in range(PATIENCE):
         field = field_of(left, decay[left])
-        found = flow.integrate(
-            field, {name: value[left] for name, value in state.items()}, step=STEP, times=[STEP * STEPS], method=method
-        ).state
+        start = {name: value[left] for name, value in state.items()}
+        record = flow.integrate(field, start, step=STEP, times=[STEP * STEPS], method=method)
+        ends = flow.Ended.NON_FINITE not in record.status
+        runs.check(
+            "state", "a run that diverges", f"one that heavy-ball descent with the step {STEP} brings to rest", ends
+        )
+        found = record.state
         for name, value in found.items():
             state[name][left] = value
         slope, size = model.norms(field(found)[1], net), model.norms(found, net)

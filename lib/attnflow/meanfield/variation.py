@@ -37,14 +37,14 @@ def _has(state, part, layer=0):
     runs.check("layer", layer, f"below {depth}, the blocks of the state", layer < depth)
 
 
-@door.takes(theta={"W_Q": "S K d k", "W_K": "S K d k"}, tokens=TOKENS, net=WIDTHS)
+@door.takes(theta=nets.HEAD, tokens=TOKENS, net=WIDTHS)
 def weights(theta: State, tokens: Stack, net: Net) -> Stack:
     """The attention weights of heads ``theta`` on ``tokens`` X (S, n, L, d) of a ``net``: (S, K, n, L, L)."""
     query, key = (tokens[:, None] @ theta[name][:, :, None] for name in HEADS[:2])
     return torch.softmax(query @ key.mT / math.sqrt(net.k), dim=-1)
 
 
-@door.takes(theta={"w_1": "S K d", "b": "S K"}, tokens=TOKENS)
+@door.takes(theta=nets.NEURON, tokens=TOKENS)
 def inner(theta: State, tokens: Stack) -> Stack:
     r"""What neurons ``theta`` feel of ``tokens`` X (S, n, L, d), $\langle w_1, x_i\rangle + b$: (S, K, n, L)."""
     return torch.einsum("snld,skd->sknl", tokens, theta["w_1"]) + theta["b"][:, :, None, None]
