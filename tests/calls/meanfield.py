@@ -156,6 +156,10 @@ CALLS = {
     "meanfield.decay.excess": call(lambda: {"state": state(), **data(), "net": NET}),
     "meanfield.decay.within": call(lambda: {"part": "left", "read": max}),
     "meanfield.dissipation.losing": call(lambda: {**data(), "net": NET, "decay": 0.1}, {"decay 0": FREE}),
+    "meanfield.gaussian.moment": call(
+        lambda: {"inputs": normal(4, 5, 3), "net": nets.Net(depth=9, m=8), "scale": 0.5, "count": 6},
+        {"scale 0": "particles at zero put out zero"},
+    ),
     "meanfield.limit.cut": call(lambda: {"state": state(), "m": 4}),
     "meanfield.limit.exponent": call(lambda: dict(FLAT), NAME),
     "meanfield.limit.ratio": call(lambda: dict(FLAT), NAME),

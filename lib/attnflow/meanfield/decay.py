@@ -18,7 +18,7 @@ HALVINGS = 10  # more than any start was seen to need
 STIFFEST = 0.5  # the largest decay times step that is allowed
 
 
-@door.takes(lam=door.NONNEGATIVE, step=door.POSITIVE)
+@door.takes(lam=door.real(least=0, most=1e300), step=door.POSITIVE)
 def balance_decay(lam: float, *, step: float | None = None, seeds: Sequence[int] = tuple(range(10))) -> dict:
     r"""Measure the rate at which $W_Q^\top W_Q - W_K^\top W_K$ and $W_V^\top W_V - W_OW_O^\top$ decay along the particle flow.
 
@@ -29,8 +29,8 @@ def balance_decay(lam: float, *, step: float | None = None, seeds: Sequence[int]
     no rate moves by as much as 1e-6, or $10^{-6}\lambda$ where $\lambda > 1$; seeds: of the runs, at least one.
     Returns a dict: ``rate``, of all seeds and both balances the one furthest from the prediction; ``predicted``, $2\lambda$;
     ``rates``, name -> (S,); ``step``, at most T; ``moved``, how far the last halving moved any rate, or halving a ``step`` that
-    was given would; ``time``, T. Raises WrongUse for a negative decay, for a step with $\lambda\,$step above 0.5, and for seeds
-    of which one has a start so steep that no step settles its rate.
+    was given would; ``time``, T. Raises WrongUse for a negative decay, for a step with $\lambda\,$step above 0.5 or a step
+    below T/4096, and for seeds of which one has a start so steep that no step settles its rate.
 
     >>> found = balance_decay(0.5, seeds=(0, 1))
     >>> found["predicted"], round(found["rate"], 5)

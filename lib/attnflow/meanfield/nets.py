@@ -82,7 +82,7 @@ _OWN = dict.fromkeys(HEADS[:3], "d k") | {"W_O": "k d", "w_1": "d", "b": "", "w_
 
 def _particles_of(axes, least=1, most=2, among=tuple(PARTS)):
     """The kind of a state or a part of one: all of the heads, of the neurons, or both, with ``axes`` in front of their own."""
-    words = [f"the {part} {', '.join(PARTS[part])}" for part in among]
+    words = [f"{part} {', '.join(PARTS[part])}" for part in among]
     allowed = (
         "a dict with "
         + (" and " if least > 1 else ", or with ").join(words)

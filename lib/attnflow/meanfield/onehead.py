@@ -224,12 +224,14 @@ def closed(tokens: np.ndarray, targets: np.ndarray, count: int) -> float:
     r"""The end of the branch by the scalar model in the best direction, $\frac{2}{\sqrt{27}}\sqrt N\max S$.
 
     $S = |\langle yc\rangle|^{3/2}/\langle c^2\rangle^{1/2}$ with the response $c_i = \langle v, C_ik\rangle\langle q, x_L\rangle$
-    of the linearised softmax, $C_i$ the covariance of the tokens of a sample, over unit v, k, q. tokens, targets, count:
-    of :func:`risk`.
+    of the linearised softmax, $C_i$ the covariance of the tokens of a sample, over unit v, k, q. It is 0 where no sample has
+    a response. tokens, targets, count: of :func:`risk`.
     """
     d, draw = tokens.shape[2], np.random.default_rng(0)
     middle = tokens - tokens.mean(axis=1, keepdims=True)
     spread = middle.swapaxes(1, 2) @ middle / tokens.shape[1]
+    if not (np.abs(spread).sum(axis=(1, 2)) * np.abs(tokens[:, -1]).sum(axis=1)).any():
+        return 0.0
 
     def below(three):
         lengths = np.linalg.norm(three.reshape(3, d), axis=1)
