@@ -14,8 +14,8 @@ WIDEST = 4  # the width d up to which the nodes of heads fit a memory
 def moment(inputs: Stack, net: nets.Net, scale: float, count: int) -> Stack:
     r"""The sum of the integrals of :func:`~attnflow.meanfield.limit.start_constant`, a mean over sequences, (S,).
 
-    inputs: X (S, n, L, d), d at most 4 where there are heads; net: with heads of width 1; scale: of the particles; count: of nodes
-    in a direction, four times as many where there is one. Raises WrongUse for wider heads or tokens.
+    inputs: X (S, n, L, d), d at most 4 where there are heads; net: with heads of width 1; scale: of the particles; count: of
+    nodes in a direction, four times as many where there is one. Raises WrongUse for wider heads or tokens.
     """
     runs.check("k", net.k, "1: the quadrature is that of narrow heads", net.k == 1)
     most = WIDEST if "attention" in net.parts else net.d

@@ -86,8 +86,8 @@ def start_constant(inputs: runs.Stack, net: model.Net, scale: float) -> runs.Sta
 
     A head adds $s^4\,\mathbb E|\sum_j\mathrm{softmax}_j(s^2|x_L|g\,\kappa\cdot x_j)\,x_j|^2$ and a neuron
     $s^2\,\mathbb E\,\phi(s\sqrt{|x_L|^2 + 1}\,g)^2$ for normal $g, \kappa$ and the ``scale`` s. inputs: X (S, n, L, d); net:
-    with heads of width 1, d at most 4. With J = 1 and one part in a block the law is exact at every m. Returns (S,). Raises WrongUse
-    where the nodes do not resolve the scale.
+    with heads of width 1, d at most 4. With J = 1 and one part in a block the law is exact at every m. Returns (S,). Raises
+    WrongUse where the nodes do not resolve the scale.
     """
     found, coarse = (gaussian.moment(inputs, net, scale, count) for count in (NODES, NODES - 4))
     known = f"so small that {NODES} nodes in a direction and {NODES - 4} agree to a thousandth"
