@@ -175,7 +175,7 @@ def scalar_branch():
         1e-6 * target * (count * gain) ** 0.5,
     )
     band = level(grid, target, count, gain).max() > plain * target
-    yield band, count * gain * target > float(scalar.ABOVE) * plain**2, 0
+    yield int(band), int(count * gain * target > float(scalar.ABOVE) * plain**2), 0
 
 
 BRANCH = scalar.upper(), scalar.fold()[1]
@@ -236,13 +236,13 @@ def test_a_closed_form_is_what_brute_force_finds(form):
 
 @pytest.mark.parametrize("part, activation", [("attention", "tanh"), ("neurons", "relu"), ("neurons", "tanh")])
 def test_the_constant_at_the_start_is_a_mean_over_particles(part, activation):
-    for scale in (0.2, 0.7):
-        inputs, net = tensor(2, 3, 4, 2), nets.Net(d=2, depth=1, m=40_000, parts=(part,), activation=activation)
+    for scale in (0.2, 0.4):
+        inputs, net = tensor(2, 3, 4, 2), nets.Net(d=2, depth=1, m=10_000, parts=(part,), activation=activation)
         state = model.init(runs.streams((0, 1), part), net, scale)
         theta = variation.particles(state, 0, part)
         put = variation.force(theta, inputs, net)[:, :, :, -1, net.slot].square().mean(dim=2)
         found = limit.start_constant(inputs, net, scale)
-        assert ((put.mean(dim=1) - found).abs() < 4.5 * put.std(dim=1) / 200).all()
+        assert ((put.mean(dim=1) - found).abs() < 4.5 * put.std(dim=1) / 100).all()
 
 
 def test_the_best_direction_is_that_of_a_grid():
@@ -364,7 +364,10 @@ TOKENS, TARGETS = torch.ones(2, 3, 4, 3, dtype=runs.DTYPE), torch.ones(2, 3, dty
             lambda: scatter.moved(tensor(1, 1, 1, 2), torch.ones(3, dtype=runs.DTYPE), tensor(1, 1, 3)),
             "in rising order",
         ),
-        (lambda: limit.start_constant(5 * TOKENS, NET, 2.0), "so small that 14 nodes in a direction and 10 agree"),
+        (
+            lambda: limit.start_constant(tensor(2, 3, 4, 3), NET, 2.0),
+            "so small that 14 nodes in a direction and 10 agree",
+        ),
         (lambda: gaussian.moment(tensor(1, 1, 2, 5), nets.Net(d=5), 0.5, 14), "d = 5"),
         (lambda: limit.cut(model.init(runs.streams((0,), "e"), NET), 5), "a divisor of 16"),
         (lambda: limit.spread(tensor(6, 2), 4), "a divisor of 6"),

@@ -206,7 +206,7 @@ def ceiling(tokens: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray,
         seen = np.einsum("nl,nld->nd", weights, tokens)
         mean = targets @ seen / len(targets)
         length = np.linalg.norm(mean)
-        along = tokens @ (mean / length)
+        along = tokens @ (mean / (length or 1.0))  # targets of 0 have no direction
         by_scores = -targets[:, None] / len(targets) * weights * (along - (weights * along).sum(axis=1, keepdims=True))
         by_query = (by_scores * keys).sum(axis=1) @ tokens[:, -1]
         return -length, np.append(by_query, np.einsum("nl,nld->d", by_scores * asked[:, None], tokens))
