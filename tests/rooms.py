@@ -17,6 +17,7 @@ from attnflow.foundations import model as layer
 from attnflow.kernels import model as heads
 from attnflow.kernels import setting as four
 from attnflow.meanfield import model as particles
+from attnflow.meanfield import nets as particle_nets
 from attnflow.meanfield import setting as five
 
 
@@ -203,7 +204,7 @@ PROBLEMS = (
         particles_loss,
         {"samples": 5, "depth": 3, "m": 4, "k": 2},
         (
-            *({"scaling": name} for name in particles.SCALINGS),
+            *({"scaling": name} for name in particle_nets.SCALINGS),
             *({"activation": name, "decay": 0.3} for name in particles.ACTIVATIONS),
             {"parts": ("attention",), "k": 1, "tied": True, "common": 7},
             {"parts": ("neurons",), "depth": 1},

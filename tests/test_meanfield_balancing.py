@@ -9,7 +9,7 @@ from conftest import refusal
 from matplotlib import pyplot as plt
 
 from attnflow import flow
-from attnflow.meanfield import balancing, decay, figures_balancing, model, setting, theory, variation
+from attnflow.meanfield import balancing, decay, figures_balancing, model, nets, setting, theory, variation
 
 SMALL = {"samples": 3, "length": 4, "m": 3, "depth": 2}
 CPU = torch.device("cpu")
@@ -43,7 +43,7 @@ def test_the_excess_token_by_token():
     net, inputs, targets, state = setting.drawn((0, 1), CPU, **SMALL)
     tokens = variation.path(state, inputs, net)
     back = variation.adjoint(state, tokens, targets, net)
-    incoming, bias, outgoing = (state[name][1, 0, 2] for name in model.NEURONS)
+    incoming, bias, outgoing = (state[name][1, 0, 2] for name in nets.NEURONS)
     total = 0.0
     for sequence, slopes in zip(tokens[1][1], back[2][1], strict=True):
         for token, slope in zip(sequence, slopes, strict=True):

@@ -53,7 +53,7 @@ def test_the_leading_mode_is_the_fastest_direction():
         (lambda: collapse.growth((0,), CPU, activation="relu"), "tanh, identity"),
         (lambda: collapse.growth((0,), CPU, part="neurons", parts=("attention",)), "part = 'neurons'"),
         (lambda: collapse.growth((0,), CPU, slot=0), "0 where the answer of the last token stands"),
-        (lambda: collapse.growth((0,), CPU, over=-1.0), "finite numbers of at least 0"),
+        (lambda: collapse.growth((0,), CPU, over=-1.0), "entries of at least 0"),
     ],
 )
 def test_bad_input_is_one_clear_error(call, words):

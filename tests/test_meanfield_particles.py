@@ -5,7 +5,7 @@ import sympy as sp
 import torch
 
 from attnflow import flow, runs
-from attnflow.meanfield import dissipation, model, particles, setting, theory, variation
+from attnflow.meanfield import dissipation, model, nets, particles, setting, theory, variation
 
 SMALL = {"samples": 3, "length": 4, "m": 3, "depth": 2}
 CASES = [{}, {"k": 2, "activation": "relu"}, {"parts": ("neurons",)}, {"parts": ("attention",), "data": "digits"}]
@@ -62,7 +62,7 @@ def test_the_first_variation_token_by_token():
     size = sum(float(each.square().sum()) for each in (query, key, value, out))
     found = variation.first_variation(head, tokens[2], back[3], net, 0.4)[1, 2]
     assert float(found) == pytest.approx(total + 0.2 * size, rel=1e-12)
-    incoming, bias, outgoing = (neuron[name][0, 1] for name in model.NEURONS)
+    incoming, bias, outgoing = (neuron[name][0, 1] for name in nets.NEURONS)
     total = sum(
         float(slope @ outgoing * torch.tanh(token @ incoming + bias))
         for sequence, slopes in zip(tokens[3][0], back[4][0], strict=True)

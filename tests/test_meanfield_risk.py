@@ -156,11 +156,10 @@ def test_the_figures_show_what_they_are_given(table):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: risk.envelope((0,), CPU, over=-1.0), "finite numbers of at least 0"),
+        (lambda: risk.envelope((0,), CPU, over=-1.0), "entries of at least 0"),
         (lambda: risk.forgetting((0,), CPU, copies=0), "copies = 0"),
         (lambda: risk.scan(CPU, 0, clash="no"), "clash = 'no'"),
         (lambda: phases.cell(CPU, math.nan), "finite"),
-        (lambda: settle({}, None, None, None, torch.zeros(1), rounds=0), "rounds = 0"),
     ],
 )
 def test_bad_input_is_one_clear_error(call, words):

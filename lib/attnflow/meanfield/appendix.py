@@ -2,7 +2,7 @@
 
 import torch
 
-from attnflow import Below, Between, Control, data, flow, kinds, runs, sweep, vit
+from attnflow import Below, Between, Control, data, door, flow, kinds, runs, sweep, vit
 from attnflow.meanfield.setting import claim
 
 SHAPES = (
@@ -14,6 +14,8 @@ SHAPES = (
     (4, 8),
 )  # (heads, depth): over heads at depth 4, over depth at 4 heads
 
+STEPS, EVERY = 200, 10  # of Adam, and between two looks
+
 
 def curves(
     device: torch.device,
@@ -21,9 +23,9 @@ def curves(
     shape: tuple = (4, 4),
     train: int = 160,
     test: int = 400,
-    steps: int = 200,
+    steps: int = STEPS,
     rate: float = 1e-3,
-    every: int = 10,
+    every: int = EVERY,
     width: int = 32,
 ) -> dict:
     """Training of one vision Transformer on digits by Adam, all training digits in every step.
@@ -56,10 +58,11 @@ def curves(
     return {"loss": record.loss[:, 0]} | {name: values[:, 0] for name, values in record.values.items()}
 
 
+@door.takes(pair=door.together(*[door.choice(*SHAPES)] * 2), look=door.whole(-1, most=STEPS // EVERY))
 def ratio(pair: tuple = (SHAPES[5], SHAPES[4]), look: int = 4) -> float:
     """The stored training loss of one shape over that of another, the geometric mean over seeds.
 
-    pair: two of ``SHAPES``; look: which record, the last is -1.
+    pair: two of ``SHAPES``; look: which record from 0 on, the last is -1.
     """
     arrays, _ = sweep.kept("meanfield-vision")
     first, second = (arrays["loss"][:, SHAPES.index(shape), look] for shape in pair)

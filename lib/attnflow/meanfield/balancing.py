@@ -5,8 +5,8 @@ from functools import lru_cache, partial
 import sympy as sp
 import torch
 
-from attnflow import Control, Experiment, Momentum, Near, checks, flow, kinds, laws, runs
-from attnflow.meanfield import model, theory, variation
+from attnflow import Control, Experiment, Momentum, Near, checks, door, flow, kinds, laws, runs
+from attnflow.meanfield import model, nets, theory, variation
 from attnflow.meanfield.setting import claim, problem
 
 SOURCES = ("kobayashi2024weight", "marcotte2025transformative")
@@ -15,6 +15,7 @@ BALANCED = ("query-key", "value-output")  # in the heads, whatever the activatio
 BALANCES = (*BALANCED, "neuron")
 
 
+@door.takes(state=nets.BOTH)
 def balances(state: runs.State) -> runs.State:
     r"""The balances of every particle of a ``state``: of heads, name -> (S, J, m, k, k), and of neurons, (S, J, m).
 
@@ -57,6 +58,14 @@ def exact_step(
     return worst
 
 
+@door.takes(
+    activation=door.choice(*nets.ACTIVATIONS),
+    d=door.COUNT,
+    k=door.COUNT,
+    depth=door.COUNT,
+    length=door.COUNT,
+    seed=door.INDEX,
+)
 @lru_cache  # the page shows the number that the claim asks for
 def counted(activation: str = "relu", d: int = 2, k: int = 1, depth: int = 2, length: int = 2, seed: int = 0) -> dict:
     """What :func:`attnflow.laws.count` says of a net of one head and one neuron a block, without decay.
@@ -74,6 +83,7 @@ def counted(activation: str = "relu", d: int = 2, k: int = 1, depth: int = 2, le
     return laws.count(output, net.shapes, lambda source: runs.normal([source], length * d)[0], generator, points=1)
 
 
+@door.takes(d=door.COUNT, k=door.COUNT, depth=door.COUNT)
 def known(d: int = 2, k: int = 1, depth: int = 2) -> int:
     """The laws of a net of one head and one ReLU neuron a block that are known: $J(k(k + 1) + 1) + d - 1$.
 

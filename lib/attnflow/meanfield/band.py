@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from attnflow import runs, sweep
+from attnflow import door, runs, sweep
 from attnflow.claims import Above, Below, Between, Control, Experiment, Trial, kinds
 from attnflow.meanfield import model, onehead, scalar, scan, setting
 from attnflow.meanfield.ceiling import ALONE, rest
@@ -16,6 +16,7 @@ TOLD = ("end", "single", "rule", "rule, single")  # one head and the closed form
 CLOSE = 0.05  # relative error of an end that counts as found
 
 
+@door.takes(**onehead.GIVEN, depth=door.COUNT, heads=door.COUNT)
 def hysteresis(tokens: object, targets: object, *, depth: int, heads: int) -> dict:
     r"""Whether attention alone collapses with hysteresis, and where the band ends, for one data set.
 
@@ -26,10 +27,9 @@ def hysteresis(tokens: object, targets: object, *, depth: int, heads: int) -> di
     ``rule``, the closed formula for ``lambda_end``; ``output``, the root mean square of f at the fold. Raises WrongUse on
     wrong input.
     """
-    count = runs.integer("depth", depth) * runs.integer("heads", heads)
+    count = depth * heads
     tokens, targets = onehead.checked(tokens, targets)
     critical = onehead.thresholds(tokens, targets)["attention"]
-    runs.check("targets", targets.tolist(), "such that the mean of y times the mean token is not 0", critical > 0)
     fold = onehead.end(tokens, targets, count)
     band = fold["decay"] > critical * (1 + CLEAR)
     seen = onehead.outputs(math.sqrt(2 * fold["size"]) * fold["unit"], tokens, count)
@@ -76,6 +76,7 @@ def crowded(seeds, device, share=1.05, steps=1500, **settings):
     return {"left": torch.where(model.norms(state, net) > scan.GONE, left, torch.nan)}
 
 
+@door.takes(prediction=door.choice(*TOLD))
 def verdicts(prediction="end"):
     """The stored scan beside a ``prediction`` of it, one of ``TOLD``: name -> one entry a data set.
 
@@ -88,24 +89,27 @@ def verdicts(prediction="end"):
     ended = np.sqrt(found["stands"] * found["falls"])
     return {
         "seen": found["stands"] > found["stays"],
-        "told": found[runs.choice("prediction", prediction, TOLD)] > 1 + CLEAR,
+        "told": found[prediction] > 1 + CLEAR,
         "above": ended,
         "told above": found[prediction],
     }
 
 
+@door.takes(prediction=door.choice(*TOLD))
 def right(prediction="end"):
     """In how many data sets of the scan a ``prediction`` of :func:`verdicts` is right about the band."""
     found = verdicts(prediction)
     return int((found["seen"] == found["told"]).sum())
 
 
+@door.takes(prediction=door.choice(*TOLD))
 def gained(prediction="end"):
     """The share of data sets in which a ``prediction`` is right, less that of the better of the two constant answers."""
     seen = verdicts()["seen"]
     return right(prediction) / len(seen) - max(seen.mean(), 1 - seen.mean())
 
 
+@door.takes(prediction=door.choice(*TOLD))
 def close(prediction="end"):
     """The share of the bands that were seen and told whose ends a ``prediction`` gives to 5 %."""
     found = verdicts(prediction)

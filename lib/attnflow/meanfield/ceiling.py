@@ -10,20 +10,26 @@ import numpy as np
 import torch
 from scipy import optimize
 
-from attnflow import flow, runs
+from attnflow import door, flow, runs
 from attnflow.claims import Below, Control, Experiment, Near, Trial
-from attnflow.meanfield import model, onehead, scan, setting
+from attnflow.meanfield import model, nets, onehead, scan, setting
 from attnflow.meanfield.setting import claim
 
 ALONE = {"parts": ("attention",)}
 
 
+@door.takes(**onehead.DATA, share=door.NUMBER)
 def between(tokens: np.ndarray, targets: np.ndarray, share: float) -> float:
-    r"""The decay $\lambda_c^{1-s}\lambda_\infty^s$ of one data set. tokens, targets: X (n, L, d), y (n,); share: s."""
+    r"""The decay $\lambda_c^{1-s}\lambda_\infty^s$ of one data set. tokens, targets: X (n, L, d), y (n,).
+
+    share: s, any number: below 0 the decay is below $\lambda_c$. Raises WrongUse where $\lambda_c = 0$.
+    """
     low, high = onehead.thresholds(tokens, targets)["attention"], onehead.ceiling(tokens, targets)[0]
+    runs.check("targets", targets.tolist(), "such that the mean of y times the mean token is not 0", low > 0)
     return low * (high / low) ** share
 
 
+@door.takes(**onehead.DATA, decay=door.POSITIVE)
 def concentration(tokens: np.ndarray, targets: np.ndarray, decay: float) -> dict:
     r"""The width from which on one head lies below zero, $N_* = 2\lambda|q||k|\langle(w\cdot r)^2\rangle/(b - \lambda)^2$.
 
@@ -80,6 +86,9 @@ def concentrated(seeds, device, share=0.5, factor=4.0, depth=2, spread=False, **
     return {"fell": fell, "predicted": predicted}
 
 
+@door.takes(
+    inputs=nets.TOKENS, targets=nets.TARGETS, state=nets.STATE, decay=nets.DECAY, net=nets.NET, steps=door.COUNT
+)
 def rest(inputs, targets, state, decay, net, steps):
     """Where heavy-ball descent has a ``state`` of a ``net`` after some ``steps``, under a ``decay`` (S,).
 
@@ -117,6 +126,7 @@ def settled(seeds, device, share=0.5, of="between", bound="ceiling", steps=2000,
     }
 
 
+@door.takes(**onehead.DATA, decay=door.POSITIVE)
 def lasso(tokens: np.ndarray, targets: np.ndarray, decay: float) -> np.ndarray:
     r"""The only minimum of $\frac12\langle(w\cdot\bar x - y)^2\rangle + \lambda|w|$, $\bar x$ the mean token: zero from $|b|$ on.
 

@@ -9,13 +9,14 @@ import math
 
 import torch
 
-from attnflow import Above, Below, Control, Experiment, Near, Trial, flow, runs
-from attnflow.meanfield import model, setting, task
+from attnflow import Above, Below, Control, Experiment, Near, Trial, door, flow, runs
+from attnflow.meanfield import model, nets, setting, task
 from attnflow.meanfield.setting import claim
 
 SMALL = 1e-4  # the scale of particles near zero, whose interaction is of relative order SMALL**2
 
 
+@door.takes(inputs=nets.TOKENS, targets=nets.TARGETS, net=nets.WIDTHS)
 def thresholds(inputs: runs.Stack, targets: runs.Stack, net: model.Net) -> dict[str, runs.Stack]:
     r"""The least decay at which zero is stable: $|b|$ for heads, $|\phi'(0)|\,|a|$ for neurons, of ``task.pulls``; (S,) each.
 
@@ -30,13 +31,17 @@ def thresholds(inputs: runs.Stack, targets: runs.Stack, net: model.Net) -> dict[
     return {name: pull.norm(dim=1) for name, pull in task.pulls(inputs, targets).items() if name in net.parts}
 
 
+@door.takes(state=nets.STATE, inputs=nets.TOKENS, targets=nets.TARGETS, net=nets.NET)
 def modes(state: runs.State, inputs: runs.Stack, targets: runs.Stack, net: model.Net) -> dict[str, runs.Stack]:
     r"""How far particles lie along the direction that grows fastest, (S, J, m) for each part of a ``net``.
 
     $W_V$ along b and the entry of $W_O$ that writes the answer, or $(w_1, b)$ along a and that entry of $w_2$: the eigenvector
-    $(b/|b|, 1)/\sqrt2$ of H to the eigenvalue $\lambda - |b|$. state: the particles; inputs, targets: of the data.
+    $(b/|b|, 1)/\sqrt2$ of H to the eigenvalue $\lambda - |b|$; of wider heads the first entry counts. state: the particles;
+    inputs, targets: of the data. Raises WrongUse where nothing pulls, which leaves no direction.
     """
     found, pull = {}, task.pulls(inputs, targets)
+    least = min(float(pull[part].norm(dim=1).min()) for part in net.parts)
+    runs.check("targets", targets.tolist(), "such that heads and neurons are pulled in every run", least > 0)
     if "attention" in net.parts:
         along = pull["attention"] / pull["attention"].norm(dim=1, keepdim=True)
         ahead = (state["W_V"] * along[:, None, None, :, None]).sum(dim=3)[..., 0]
@@ -121,6 +126,7 @@ leaders_run = Experiment(leaders, {"samples": 32})
 STABLE = ("gao2024meanfield", "huan2026meanfield")
 
 
+@door.takes(part=door.choice(*nets.PARTS), over=door.POSITIVE, name=door.TEXT, title=door.TEXT, pull=door.TEXT)
 def rate(part: str, over: float, name: str, title: str, pull: str):
     """The claim on the rate of one ``part`` at a decay ``over`` its threshold. name, title: of the claim; pull: what pulls."""
     return claim(

@@ -6,8 +6,8 @@ from operator import itemgetter
 
 import torch
 
-from attnflow import Below, Control, Experiment, Momentum, Near, Trial, checks, flow, kinds, laws, runs
-from attnflow.meanfield import model, variation
+from attnflow import Below, Control, Experiment, Momentum, Near, Trial, checks, door, flow, kinds, laws, runs
+from attnflow.meanfield import model, nets, variation
 from attnflow.meanfield.balancing import BALANCED, HOMOGENEOUS, SOURCES, balances
 from attnflow.meanfield.setting import claim, drawn, problem
 
@@ -18,6 +18,7 @@ HALVINGS = 10  # more than any start was seen to need
 STIFFEST = 0.5  # the largest decay times step that is allowed
 
 
+@door.takes(lam=door.real(least=0, most=1e300), step=door.POSITIVE)
 def balance_decay(lam: float, *, step: float | None = None, seeds: Sequence[int] = tuple(range(10))) -> dict:
     r"""Measure the rate at which $W_Q^\top W_Q - W_K^\top W_K$ and $W_V^\top W_V - W_OW_O^\top$ decay along the particle flow.
 
@@ -28,14 +29,13 @@ def balance_decay(lam: float, *, step: float | None = None, seeds: Sequence[int]
     no rate moves by as much as 1e-6, or $10^{-6}\lambda$ where $\lambda > 1$; seeds: of the runs, at least one.
     Returns a dict: ``rate``, of all seeds and both balances the one furthest from the prediction; ``predicted``, $2\lambda$;
     ``rates``, name -> (S,); ``step``, at most T; ``moved``, how far the last halving moved any rate, or halving a ``step`` that
-    was given would; ``time``, T. Raises WrongUse for a negative decay, for a step with $\lambda\,$step above 0.5, and for seeds
-    of which one has a start so steep that no step settles its rate.
+    was given would; ``time``, T. Raises WrongUse for a negative decay, for a step with $\lambda\,$step above 0.5 or a step
+    below T/4096, and for seeds of which one has a start so steep that no step settles its rate.
 
     >>> found = balance_decay(0.5, seeds=(0, 1))
     >>> found["predicted"], round(found["rate"], 5)
     (1.0, 1.0)
     """
-    runs.number("lam", lam, least=0)
     time = min(LONGEST, 1 / (2 * lam)) if lam > 0 else LONGEST
     field, start = problem(tuple(seeds), runs.device("cpu"), float(lam))
 
@@ -50,8 +50,9 @@ def balance_decay(lam: float, *, step: float | None = None, seeds: Sequence[int]
     enough = TOLERANCE * max(1.0, lam)
     if step is not None:
         most = f"at most {STIFFEST} / lam = {STIFFEST / lam:g}" if lam else "greater than 0"
-        runs.check("step", runs.number("step", step, above=0), most, lam * step <= STIFFEST)
-        step = min(step, time)
+        runs.check("step", step, most, lam * step <= STIFFEST)
+        step, finest = min(step, time), COARSEST * time / 2**HALVINGS
+        runs.check("step", step, f"at least {finest:g}, that of {HALVINGS} halvings", step >= finest)
         found, finer = rates(step), rates(step / 2)
         change = moved(found, finer)
     else:
@@ -120,12 +121,14 @@ def _departure(values, factor):
     return ((values - known).norm(dim=2) / known.norm(dim=2)).amax(dim=0)
 
 
+@door.takes(state=nets.STATE, inputs=nets.TOKENS, targets=nets.TARGETS, net=nets.NET)
 def excess(state: runs.State, inputs: torch.Tensor, targets: torch.Tensor, net: model.Net) -> torch.Tensor:
     r"""What moves the balance of a neuron besides its decay, (S, J, m).
 
     It is $-\frac2n\sum\langle p, w_2\rangle(z\phi'(z) - \phi(z))$ over samples and tokens. state: of a ``net`` with
     neurons; inputs, targets: X (S, n, L, d) and y (S, n).
     """
+    runs.check("net", net, "one with neurons", "neurons" in net.parts)
     activation, derivative = model.ACTIVATIONS[net.activation]
     tokens = variation.path(state, inputs, net)
     back = variation.adjoint(state, tokens, targets, net)
@@ -177,6 +180,7 @@ def worst_rate(record: dict) -> torch.Tensor:
     return found.gather(0, (found - 1).abs().argmax(dim=0, keepdim=True))[0]
 
 
+@door.takes(part=door.choice("rate", "left", "forced"), read=door.FUNCTION)
 def within(part: str, read: Callable) -> Callable[[dict], torch.Tensor]:
     """Reading: what another one, ``read``, finds in a ``part`` of the record."""
     return lambda record: read({"steps": record["steps"]} | record[part])

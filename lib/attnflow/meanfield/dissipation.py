@@ -6,12 +6,13 @@ from operator import itemgetter
 import torch
 from scipy.integrate import simpson
 
-from attnflow import Control, Experiment, Momentum, Near, Trial, checks, flow, kinds, runs
-from attnflow.meanfield import model, variation
+from attnflow import Control, Experiment, Momentum, Near, Trial, checks, door, flow, kinds, runs
+from attnflow.meanfield import model, nets, variation
 from attnflow.meanfield.particles import EXACT
 from attnflow.meanfield.setting import claim, drawn
 
 
+@door.takes(inputs=nets.TOKENS, targets=nets.TARGETS, net=nets.WIDTHS, decay=door.NONNEGATIVE)
 def losing(
     inputs: torch.Tensor, targets: torch.Tensor, net: model.Net, decay: float
 ) -> Callable[[runs.State], runs.State]:

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from attnflow import plot, runs
-from attnflow.meanfield import limit, model, power, scalings
+from attnflow.meanfield import limit, nets, power, scalings
 
 LOOK = {
     "mean field": "blue",
@@ -73,7 +73,7 @@ def failures(seeds: tuple = (0,), widths: tuple = (4, 16, 64), copies: int = 128
     drawn, axes = plot.figure(columns=2, ylabel="movement of a particle")
     axes[1].set_ylabel("output at the start")
     for name, colour in LOOK.items():
-        branch, speed = (np.array([each(1, m) for m in widths], dtype=float) for each in model.SCALINGS[name])
+        branch, speed = (np.array([each(1, m) for m in widths], dtype=float) for each in nets.SCALINGS[name])
         many = tuple(copies * widths[-1] // m for m in widths)
         start = limit.starts(seeds, where, tuple((1, m) for m in widths), many, scaling=name, **limit.SMALL)
         found = start["output"].mean(dim=1)

@@ -8,88 +8,27 @@ $\dot\theta = -Jm\,\partial\mathcal Q$.
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 
-from attnflow import attention, flow, runs
+from attnflow import attention, door, flow, runs
+from attnflow.meanfield.nets import ACTIVATIONS, DECAY, HEADS, NET, PARTS, STATE, TARGETS, TOKENS, WIDTHS, Net
 from attnflow.runs import Stack, State
 
-HEADS, NEURONS = ("W_Q", "W_K", "W_V", "W_O"), ("w_1", "b", "w_2")
-PARTS = {"attention": HEADS, "neurons": NEURONS}
-ACTIVATIONS = {
-    "relu": (torch.relu, lambda z, out: (z > 0).to(z.dtype)),
-    "tanh": (torch.tanh, lambda z, out: 1 - out.square()),
-    "identity": (lambda z: z, lambda z, out: torch.ones_like(z)),
-}
-# What multiplies a branch, and what multiplies the gradient to make the velocity of a particle: functions of J and m.
-SCALINGS = {
-    "mean field": (lambda depth, m: 1 / (depth * m), lambda depth, m: depth * m),
-    "tangent": (lambda depth, m: 1 / (depth * math.sqrt(m)), lambda depth, m: depth),
-    "sum over heads": (lambda depth, m: 1 / depth, lambda depth, m: depth / m),
-    "sum over blocks": (lambda depth, m: 1 / m, lambda depth, m: m),
-    "plain rate": (lambda depth, m: 1 / (depth * m), lambda depth, m: 1),
-}
 
-
-@dataclass(frozen=True)
-class Net:
-    """Shapes and options.
-
-    d: token width; k: width of a head; depth: blocks J; m: heads, and neurons, of a block; parts: which of ``attention`` and
-    ``neurons`` a block has; activation: of the neurons, one of ``ACTIVATIONS``; scaling: one of ``SCALINGS``; slot: the entry
-    of the last token that is the output.
-    """
-
-    d: int = 3
-    k: int = 1
-    depth: int = 2
-    m: int = 16
-    parts: tuple = tuple(PARTS)
-    activation: str = "tanh"
-    scaling: str = "mean field"
-    slot: int = 1
-
-    def __post_init__(self):
-        for name in ("d", "k", "depth", "m"):
-            runs.integer(name, getattr(self, name))
-        named = isinstance(self.parts, tuple) and len(self.parts) > 0
-        runs.check("parts", self.parts, "a tuple with at least one of " + ", ".join(PARTS), named)
-        runs.names("part", self.parts, tuple(PARTS))
-        runs.choice("activation", self.activation, tuple(ACTIVATIONS))
-        runs.choice("scaling", self.scaling, tuple(SCALINGS))
-        runs.check("slot", runs.integer("slot", self.slot, 0), f"below d = {self.d}", self.slot < self.d)
-
-    @property
-    def branch(self) -> float:
-        """What multiplies the sum over the heads, or the neurons, of a block: 1/(Jm)."""
-        return SCALINGS[self.scaling][0](self.depth, self.m)
-
-    @property
-    def speed(self) -> float:
-        """What multiplies the slope of the risk by a particle to make its velocity: Jm."""
-        return SCALINGS[self.scaling][1](self.depth, self.m)
-
-    @property
-    def shapes(self) -> dict[str, tuple]:
-        """The shape of each parameter in one run: name -> (J, m, ...)."""
-        one = dict.fromkeys(HEADS[:3], (self.d, self.k)) | {"W_O": (self.k, self.d)}
-        one |= {"w_1": (self.d,), "b": (), "w_2": (self.d,)}
-        return {name: (self.depth, self.m, *one[name]) for part in PARTS for name in PARTS[part] if part in self.parts}
-
-
+@door.takes(net=Net, scale=door.NONNEGATIVE, tied=door.FLAG)
 def init(generators: list, net: Net, scale: float = 1.0, tied: bool = False) -> State:
     """Independent particles with entries $N(0, scale^2)$, or, where layers are ``tied``, the same m particles in every block.
 
     generators: one a run; net: the shapes. Tied layers start alike and move apart. The first particles of a wider net are not
-    those of a narrow one. Returns name -> (S, J, m, ...). Raises WrongUse for a negative scale.
+    those of a narrow one. scale: of at least 0. Returns name -> (S, J, m, ...).
     """
-    runs.number("scale", scale, least=0)
-    depth = 1 if runs.choice("tied", tied, (False, True)) else net.depth
+    depth = 1 if tied else net.depth
     state = {name: runs.normal(generators, depth, *shape[1:], std=scale) for name, shape in net.shapes.items()}
     return {name: value.expand(-1, net.depth, *value.shape[2:]).clone() for name, value in state.items()}
 
 
+@door.takes(state=STATE, inputs=TOKENS, net=NET)
 def forward(state: State, inputs: Stack, net: Net) -> Stack:
     """The tokens after every block, those at the start first, (S, J + 1, n, L, d): the slow twin of :func:`field`.
 
@@ -110,11 +49,13 @@ def forward(state: State, inputs: Stack, net: Net) -> Stack:
     return torch.stack(seen, dim=1)
 
 
+@door.takes(state=STATE, inputs=TOKENS, net=NET)
 def outputs(state: State, inputs: Stack, net: Net) -> Stack:
     """The output f of every sequence, (S, n), of the weights ``state`` of a ``net``. inputs: X (S, n, L, d)."""
     return forward(state, inputs, net)[:, -1, :, -1, net.slot]
 
 
+@door.takes(state=STATE, inputs=TOKENS, targets=TARGETS, net=NET)
 def risk(state: State, inputs: Stack, targets: Stack, net: Net) -> Stack:
     r"""The risk $\mathcal L = \frac1{2n}\sum(f - y)^2$ of the weights ``state`` of a ``net``, (S,).
 
@@ -123,28 +64,29 @@ def risk(state: State, inputs: Stack, targets: Stack, net: Net) -> Stack:
     return (outputs(state, inputs, net) - targets).square().mean(dim=1) / 2
 
 
+@door.takes(state=STATE, net=NET)
 def norms(state: State, net: Net) -> Stack:
     r"""The mean square $\frac1{Jm}\sum|\theta|^2$ of the particles ``state`` of a ``net``, (S,): what the decay is asked for."""
     return sum(value.square().flatten(1).sum(dim=1) for value in state.values()) / (net.depth * net.m)
 
 
+@door.takes(state=STATE, inputs=TOKENS, targets=TARGETS, net=NET, decay=DECAY)
 def objective(state: State, inputs: Stack, targets: Stack, net: Net, decay: float | Stack = 0.0) -> Stack:
     r"""The objective $\mathcal Q = \mathcal L + \frac\lambda2\frac1{Jm}\sum|\theta|^2$, (S,).
 
-    state: the weights of a ``net``; inputs, targets: of :func:`risk`; decay: $\lambda$, a number or (S,).
+    state: the weights of a ``net``; inputs, targets: of :func:`risk`; decay: $\lambda$, a number or (S,), of at least 0.
     """
     return risk(state, inputs, targets, net) + decay / 2 * norms(state, net)
 
 
+@door.takes(inputs=TOKENS, targets=TARGETS, net=WIDTHS, decay=DECAY)
 def field(inputs: Stack, targets: Stack, net: Net, decay: float | Stack = 0.0) -> flow.fields.Field:
     r"""The objective and minus the velocity of the particles, $Jm\,\partial\mathcal L + \lambda\theta$, by hand, block by block.
 
-    inputs: X (S, n, L, d); targets: y (S, n); decay: $\lambda$, a number or one a run, (S,). Returns a function of a state of
-    the ``net``. Raises WrongUse where shapes do not fit, or a decay is negative.
+    inputs: X (S, n, L, d); targets: y (S, n); decay: $\lambda$, a number or (S,), of at least 0. Returns a function of a state
+    of the ``net``.
     """
-    runs.tensor("tokens", inputs, (None, None, None, net.d))
-    runs.tensor("targets", targets, tuple(inputs.shape[:2]))
-    decay = _decay(decay, inputs)
+    decay = torch.as_tensor(decay, dtype=runs.DTYPE, device=inputs.device).expand(len(inputs))
     weight = net.branch * net.speed / inputs.shape[1]
 
     def gradient(state):
@@ -170,16 +112,6 @@ def field(inputs: Stack, targets: Stack, net: Net, decay: float | Stack = 0.0) -
         }
 
     return gradient
-
-
-def _decay(decay, inputs):
-    """A decay as a checked (S,) tensor."""
-    if not isinstance(decay, torch.Tensor):
-        decay = torch.tensor(runs.number("decay", decay, least=0), dtype=runs.DTYPE, device=inputs.device)
-    decay = decay.expand(len(inputs)) if decay.ndim == 0 else decay
-    runs.tensor("decay", decay, (len(inputs),))
-    runs.check("decay", decay.tolist(), "finite numbers of at least 0", bool((decay >= 0).all()))
-    return decay.to(inputs)
 
 
 def _wide(weight):

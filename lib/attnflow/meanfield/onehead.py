@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy import optimize
 
-from attnflow import runs
+from attnflow import door, runs
 from attnflow.meanfield import task
 
 SLOT = 1  # the entry of the last token that is the output, 0 before the first block
@@ -19,27 +19,38 @@ FRESH, POOL = 2, 4  # random starts at every P, and how many local minima are fo
 DRAWS, SIZES, POLISHED = 4096, (-1.0, 3.0), 6  # of pairs (q, k): how many, sizes in powers of ten, best ones refined
 DIRECTIONS = 12  # random starts of the closed formula
 EXACT = {"gtol": 1e-10, "ftol": 1e-15, "maxiter": 500}
+GIVEN = {"tokens": door.either("n L d", "array: n L d"), "targets": door.either("n", "array: n")}
 
 
+def _tokens(name, value, sizes):
+    """The kind of the tokens of one data set, an array, beside which a point has 3 d + 1 entries."""
+    door.shaped("array: n L d")(name, value, sizes)
+    runs.check(name, value.shape, f"an array of shape (n, L, d) with d of at least {SLOT + 1}", sizes["d"] > SLOT)
+    entries = 3 * sizes["d"] + 1
+    runs.check(
+        "point", f"{sizes.get('P', entries)} entries", f"3 d + 1 = {entries}", sizes.get("P", entries) == entries
+    )
+
+
+DATA = {"tokens": _tokens, "targets": "array: n"}
+HEAD = {"point": "array: P"} | DATA | {"count": door.COUNT}
+
+
+@door.takes(**GIVEN)
 def checked(tokens: object, targets: object) -> tuple[np.ndarray, np.ndarray]:
     """One data set as arrays, X (n, L, d) and y (n,).
 
-    tokens, targets: tensors or arrays. Raises WrongUse for other shapes, entries that are not finite, or a last token whose
-    entry of the output, ``SLOT``, is not 0: the formulas hold where the output of no head is 0.
+    tokens, targets: tensors or arrays, float64. Raises WrongUse for other shapes, entries that are not finite, or a last token
+    whose entry of the output, ``SLOT``, is not 0: the formulas hold where the output of no head is 0.
     """
-    tokens, targets = (
-        torch.as_tensor(each, dtype=runs.DTYPE) if isinstance(each, (np.ndarray, torch.Tensor)) else each
-        for each in (tokens, targets)
-    )
-    runs.tensor("tokens", tokens, (None, None, None))
-    runs.tensor("targets", targets, (len(tokens),))
-    full = len(tokens) > 0 and tokens.shape[1] > 0 and tokens.shape[2] > SLOT
-    runs.check("tokens", tuple(tokens.shape), f"of shape (n, L, d) with n, L >= 1 and d >= {SLOT + 1}", full)
+    tokens, targets = (torch.as_tensor(each).detach() for each in (tokens, targets))
+    runs.check("tokens", tuple(tokens.shape), f"of shape (n, L, d) with d >= {SLOT + 1}", tokens.shape[2] > SLOT)
     asked = tokens[:, -1, SLOT]
     runs.check("tokens", asked.tolist(), f"0 in entry {SLOT} of every last token", bool((asked == 0).all()))
     return tokens.cpu().numpy(), targets.cpu().numpy()
 
 
+@door.takes(**GIVEN)
 def thresholds(tokens: object, targets: object) -> dict:
     r"""Where zero loses stability: by a head at $|\langle y\bar x\rangle|$, by a tanh neuron at $|\langle y(x_L, 1)\rangle|$.
 
@@ -50,11 +61,13 @@ def thresholds(tokens: object, targets: object) -> dict:
     return {name: float(pull.norm()) for name, pull in task.pulls(*stack).items()}
 
 
+@door.takes(tokens="array: n L d", query="array: ... d", key="array: ... d")
 def pooled(tokens: np.ndarray, query: np.ndarray, key: np.ndarray) -> np.ndarray:
     r"""What the last token sees, $r_i = \sum_jS_{ij}x_j$, $S_{ij}$ the softmax of $\langle q, x_L\rangle\langle k, x_j\rangle$.
 
-    tokens: (n, L, d); query, key: q and k, (..., d). Returns (..., n, d).
+    tokens: (n, L, d); query, key: q and k, (..., d), of one shape. Returns (..., n, d).
     """
+    runs.check("key", key.shape, f"of the shape {query.shape} of the query", key.shape == query.shape)
     scores = (query @ tokens[:, -1].T)[..., None] * np.einsum("...d,nld->...nl", key, tokens)
     return np.einsum("...nl,nld->...nd", _softmax(scores), tokens)
 
@@ -64,6 +77,7 @@ def _softmax(scores):
     return raised / raised.sum(axis=-1, keepdims=True)
 
 
+@door.takes(**HEAD)
 def risk(point: np.ndarray, tokens: np.ndarray, targets: np.ndarray, count: int) -> tuple[float, np.ndarray]:
     """The risk of one head of ``count`` and its gradient, by hand.
 
@@ -83,25 +97,31 @@ def risk(point: np.ndarray, tokens: np.ndarray, targets: np.ndarray, count: int)
     return residual @ residual / len(targets) / 2, np.concatenate([by_value, [slope @ mixed], by_query, by_key])
 
 
+@door.takes(point="array: P", tokens=_tokens, count=door.COUNT)
 def outputs(point: np.ndarray, tokens: np.ndarray, count: int) -> np.ndarray:
     """The output of one head of ``count``, (n,). point, tokens: of :func:`risk`."""
     d = tokens.shape[2]
     return point[d] * pooled(tokens, count * point[d + 1 : -d], point[-d:]) @ point[:d]
 
 
+@door.takes(**HEAD)
 def decay_of(point: np.ndarray, tokens: np.ndarray, targets: np.ndarray, count: int) -> float:
     r"""The $\lambda = -\langle\nabla\mathcal L, z\rangle/|z|^2$ at which a minimum z on a sphere is stationary.
 
-    point, tokens, targets, count: of :func:`risk`.
+    point, tokens, targets, count: of :func:`risk`, where the point is not 0.
     """
+    runs.check("point", point.tolist(), "other than 0", bool(point.any()))
     return float(-(risk(point, tokens, targets, count)[1] @ point) / (point @ point))
 
 
+@door.takes(size=door.POSITIVE, **HEAD)
 def lowest(point: np.ndarray, size: float, tokens: np.ndarray, targets: np.ndarray, count: int) -> tuple:
     """The local minimum of the risk on the sphere of a ``size`` P that descent reaches from a ``point``.
 
-    point: a direction (3 d + 1,); tokens, targets, count: of :func:`risk`. Returns (risk, decay, direction of unit length).
+    point: a direction (3 d + 1,), not 0; tokens, targets, count: of :func:`risk`. Returns (risk, decay, direction of unit
+    length).
     """
+    runs.check("point", point.tolist(), "other than 0", bool(point.any()))
     radius = np.sqrt(2 * size)
 
     def along(point):
@@ -115,6 +135,7 @@ def lowest(point: np.ndarray, size: float, tokens: np.ndarray, targets: np.ndarr
     return found.fun, decay_of(radius * unit, tokens, targets, count), unit
 
 
+@door.takes(**DATA, count=door.COUNT)
 def branch(tokens: np.ndarray, targets: np.ndarray, count: int) -> list[dict]:
     r"""All minima of the risk at one P each, followed from a large P to a small one: points (P, $\lambda$) of the branch.
 
@@ -122,6 +143,7 @@ def branch(tokens: np.ndarray, targets: np.ndarray, count: int) -> list[dict]:
     $\langle y^2\rangle/\lambda_c$. Returns one dict a point: ``size``, ``decay``, ``risk`` and ``unit``, sizes descending.
     """
     critical = thresholds(tokens, targets)["attention"]
+    runs.check("targets", targets.tolist(), "such that the mean of y times the mean token is not 0", critical > 0)
     top = 2 * targets @ targets / len(targets) / critical
     draw = np.random.default_rng(0)
     pool, rows = [], []
@@ -134,6 +156,7 @@ def branch(tokens: np.ndarray, targets: np.ndarray, count: int) -> list[dict]:
     return rows
 
 
+@door.takes(**DATA, count=door.COUNT)
 def end(tokens: np.ndarray, targets: np.ndarray, count: int) -> dict:
     r"""The fold at which the branch of nonzero states ends: its point of the greatest $\lambda$, to rounding.
 
@@ -157,6 +180,7 @@ def end(tokens: np.ndarray, targets: np.ndarray, count: int) -> dict:
     return best
 
 
+@door.takes(d=door.COUNT)
 def pairs(d: int) -> np.ndarray:
     """Random pairs q and k in d dimensions, both of one length, $|q||k|$ in the range ``SIZES``: (2, DRAWS, d)."""
     draw = np.random.default_rng(0)
@@ -165,6 +189,7 @@ def pairs(d: int) -> np.ndarray:
     return np.sqrt(sizes) * drawn / np.linalg.norm(drawn, axis=2, keepdims=True)
 
 
+@door.takes(**DATA)
 def ceiling(tokens: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
     r"""$\lambda_\infty = \sup_{q,k}|\langle y\,r(q, k)\rangle|$ and a pair of vectors that nearly reaches it.
 
@@ -181,7 +206,7 @@ def ceiling(tokens: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray,
         seen = np.einsum("nl,nld->nd", weights, tokens)
         mean = targets @ seen / len(targets)
         length = np.linalg.norm(mean)
-        along = tokens @ (mean / length)
+        along = tokens @ (mean / (length or 1.0))  # targets of 0 have no direction
         by_scores = -targets[:, None] / len(targets) * weights * (along - (weights * along).sum(axis=1, keepdims=True))
         by_query = (by_scores * keys).sum(axis=1) @ tokens[:, -1]
         return -length, np.append(by_query, np.einsum("nl,nld->d", by_scores * asked[:, None], tokens))
@@ -194,16 +219,19 @@ def ceiling(tokens: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray,
     return float(-found.fun), found.x[:d], found.x[d:]
 
 
+@door.takes(**DATA, count=door.COUNT)
 def closed(tokens: np.ndarray, targets: np.ndarray, count: int) -> float:
     r"""The end of the branch by the scalar model in the best direction, $\frac{2}{\sqrt{27}}\sqrt N\max S$.
 
     $S = |\langle yc\rangle|^{3/2}/\langle c^2\rangle^{1/2}$ with the response $c_i = \langle v, C_ik\rangle\langle q, x_L\rangle$
-    of the linearised softmax, $C_i$ the covariance of the tokens of a sample, over unit v, k, q. tokens, targets, count:
-    of :func:`risk`.
+    of the linearised softmax, $C_i$ the covariance of the tokens of a sample, over unit v, k, q. It is 0 where no sample has
+    a response. tokens, targets, count: of :func:`risk`.
     """
     d, draw = tokens.shape[2], np.random.default_rng(0)
     middle = tokens - tokens.mean(axis=1, keepdims=True)
     spread = middle.swapaxes(1, 2) @ middle / tokens.shape[1]
+    if not (np.abs(spread).sum(axis=(1, 2)) * np.abs(tokens[:, -1]).sum(axis=1)).any():
+        return 0.0
 
     def below(three):
         lengths = np.linalg.norm(three.reshape(3, d), axis=1)

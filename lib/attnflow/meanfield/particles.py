@@ -4,8 +4,8 @@ from operator import itemgetter
 
 import torch
 
-from attnflow import Below, Control, Experiment, Near, Trial, flow, kinds, runs
-from attnflow.meanfield import model, theory, variation
+from attnflow import Below, Control, Experiment, Near, Trial, door, flow, kinds, runs
+from attnflow.meanfield import model, nets, theory, variation
 from attnflow.meanfield.setting import claim, drawn
 
 SHAPES = ((1, 1), (2, 16), (4, 8), (8, 3))  # J and m of the nets on which identities are tried
@@ -36,6 +36,7 @@ def depth_error(
     return {"error": torch.stack(found), "steps": [1 / depth for depth in depths]}
 
 
+@door.takes(state=nets.STATE, inputs=nets.TOKENS, net=nets.NET, steps=door.COUNT)
 def solved(state: runs.State, inputs: torch.Tensor, net: model.Net, steps: int) -> torch.Tensor:
     """The tokens at the end of the depth ODE whose measure is that of the first block of a ``state``, (S, n, L, d).
 

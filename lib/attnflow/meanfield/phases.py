@@ -1,8 +1,9 @@
 r"""Phases of training with weight decay: which restarts end at the lowest objective, which get stuck, and which collapse."""
 
+import numpy as np
 import torch
 
-from attnflow import Above, Below, Control, kinds, runs, sweep
+from attnflow import Above, Below, Control, door, kinds, runs, sweep
 from attnflow.meanfield import risk
 from attnflow.meanfield.setting import claim
 from attnflow.meanfield.settle import settle
@@ -12,6 +13,23 @@ WIDTHS = (1, 2, 4, 8, 16, 32)
 SCALES = (0.01, 0.03, 0.1, 0.3, 0.7, 1.4)
 RESTARTS = 8
 DEAD = 1e-3  # the mean square below which particles count as zero
+RUNS, ONE = ("objective", "norms", "still"), "zero"  # of a table, one entry a restart and one entry a cell
+
+
+def _is_table(value):
+    """Whether a value is a dict of finite arrays: those of the restarts of one shape, with one more axis than that of zero."""
+    if not isinstance(value, dict) or not {*RUNS, ONE} <= set(value):
+        return False
+    arrays = [value[name] for name in (*RUNS, ONE)]
+    if not all(isinstance(each, np.ndarray) and each.dtype.kind == "f" and np.isfinite(each).all() for each in arrays):
+        return False
+    shapes = [each.shape for each in arrays]
+    return shapes[0] == shapes[1] == shapes[2] == (*shapes[3], *shapes[0][-1:]) and arrays[0].size > 0
+
+
+TABLE = door.is_a(
+    f"a dict with finite arrays {', '.join(RUNS)} of one shape and {ONE} of that without its last axis", _is_table
+)
 
 
 def cell(
@@ -35,6 +53,7 @@ def cell(
     }
 
 
+@door.takes(arrays=TABLE)
 def phases(arrays: dict) -> dict:
     """What became of the restarts of a table: shares ``global``, ``stuck``, ``collapsed`` and ``still``, the table's shape each.
 
@@ -53,6 +72,7 @@ def phases(arrays: dict) -> dict:
     }
 
 
+@door.takes(over=door.choice(*OVERS))
 def falling(over: float = 0.3) -> float:
     """The lowest stored objective of the widest net over that of the narrowest, at a decay ``over`` the threshold."""
     arrays, _ = sweep.kept("meanfield-width")
@@ -60,6 +80,7 @@ def falling(over: float = 0.3) -> float:
     return float(least[-1] / least[0])
 
 
+@door.takes(over=door.choice(*OVERS))
 def worst(over: float = 0.6) -> float:
     """The highest stored objective at rest over that of zero particles, at a decay ``over`` the threshold, of all widths."""
     arrays, _ = sweep.kept("meanfield-width")

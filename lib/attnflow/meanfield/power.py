@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from scipy.special import ndtr, polygamma
 
-from attnflow import Below, Control, Experiment, Near, Trial, curves, runs
+from attnflow import Below, Control, Experiment, Near, Trial, curves, door, runs
 from attnflow.meanfield.setting import claim
 
 LAW = -0.5  # the exponent that is true in the simulation
 
 
+@door.takes(copies=door.whole(2))
 def log_error(copies: int) -> float:
     r"""Standard deviation of the logarithm of a spread over ``copies`` R normal draws, $\frac12\sqrt{\psi'((R - 1)/2)}$.
 
@@ -23,24 +24,32 @@ def log_error(copies: int) -> float:
     return float(np.sqrt(polygamma(1, (runs.integer("copies", copies, 2) - 1) / 2)) / 2)
 
 
+@door.takes(places=door.several(door.POSITIVE, least=2), copies=door.several(door.whole(2), least=2))
 def slope_error(places: tuple, copies: tuple) -> float:
     r"""Standard deviation of the least-squares exponent of spreads in some ``places`` (W,), each over ``copies`` (W,) draws.
 
     >>> round(slope_error((8, 128), (1024, 384)), 3)
     0.015
+
+    Raises WrongUse where the places are all one, or not as many as the copies.
     """
+    runs.check("copies", copies, f"{len(places)} numbers, one a place", len(copies) == len(places))
+    runs.check("places", places, "two different ones at least", len(set(map(float, places))) > 1)
     place = np.log(places) - np.log(places).mean()
     errors = np.array([log_error(count) for count in copies])
     return float(np.sqrt((place**2 * errors**2).sum()) / (place**2).sum())
 
 
+@door.takes(
+    places=door.several(door.POSITIVE, least=2), copies=door.several(door.whole(2), least=2), within=door.POSITIVE
+)
 def passing(places: tuple, copies: tuple, within: float) -> float:
     """How often a true exponent is found ``within`` a half-width, by the normal law. places, copies: of :func:`slope_error`.
 
     >>> round(passing((8, 128), (1024, 384), 0.05), 3)
     0.999
     """
-    return float(2 * ndtr(runs.number("within", within, above=0) / slope_error(places, copies)) - 1)
+    return float(2 * ndtr(within / slope_error(places, copies)) - 1)
 
 
 def tests(

@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from attnflow import Above, Below, Control, Experiment, Near, Trial, kinds, runs, sweep
-from attnflow.meanfield import collapse, model, setting
+from attnflow import Above, Below, Control, Experiment, Near, Trial, door, kinds, runs, sweep
+from attnflow.meanfield import collapse, model, nets, setting
 from attnflow.meanfield.setting import claim
 from attnflow.meanfield.settle import polished, settle
 
@@ -14,6 +14,7 @@ OVERS = tuple(
 )  # decays as multiples of the threshold, each half of the one before
 
 
+@door.takes(inputs=nets.TOKENS, targets=nets.TARGETS, net=nets.WIDTHS)
 def threshold(inputs: runs.Stack, targets: runs.Stack, net: model.Net) -> runs.Stack:
     r"""$\lambda_c$, the largest of :func:`~attnflow.meanfield.collapse.thresholds`, (S,). inputs, targets, net: of it."""
     return torch.stack(list(collapse.thresholds(inputs, targets, net).values())).amax(dim=0)
@@ -30,11 +31,13 @@ def restarts(seeds: tuple, device: torch.device, copies: int, **settings) -> tup
     return net, inputs, targets, runs.to(model.init(weights, net, settings.get("scale", 1.0)), device)
 
 
+@door.takes(inputs=nets.TOKENS, targets=nets.TARGETS)
 def clashing(inputs: runs.Stack, targets: runs.Stack) -> tuple[runs.Stack, runs.Stack]:
     """The data with the second sequence in the place of the first, whose answer stays: no net fits both.
 
-    inputs: X (S, n, L, d); targets: y (S, n). Returns both.
+    inputs: X (S, n, L, d); targets: y (S, n), where n is at least 2. Returns both.
     """
+    runs.check("samples", targets.shape[1], "at least 2", targets.shape[1] > 1)
     return torch.cat([inputs[:, 1:2], inputs[:, 1:]], dim=1), targets
 
 
@@ -102,6 +105,11 @@ def scan(device: torch.device, seed: int, clash: bool = False, m: int = 16, over
     return {name: torch.tensor(row, dtype=runs.DTYPE) for name, row in zip(names, zip(*rows, strict=True), strict=True)}
 
 
+@door.takes(
+    name=door.choice("objective", "risk", "norms"),
+    clash=door.FLAG,
+    place=door.whole(1 - len(OVERS), most=len(OVERS) - 2),
+)
 def powers(name: str, clash: bool = False, place: int = -1) -> float:
     """The median over the stored data sets of the local power of the decay with which a ``name`` of :func:`scan` falls.
 
@@ -112,6 +120,7 @@ def powers(name: str, clash: bool = False, place: int = -1) -> float:
     return float((values.diff(dim=1)[:, place] / math.log(0.5)).median())
 
 
+@door.takes(clash=door.FLAG, last=door.FLAG)
 def bound(clash: bool = False, last: bool = True) -> float:
     r"""The largest stored risk over $\lambda N/2$, with the mean square N of the particles at the smallest decay, which fit.
 
@@ -120,7 +129,7 @@ def bound(clash: bool = False, last: bool = True) -> float:
     arrays, _ = sweep.kept("meanfield-risk")
     risk, decay, norms = (arrays[name][:, int(clash)] for name in ("risk", "decay", "norms"))
     over = risk / (decay * norms[:, -1:] / 2)
-    return float((over[:, -1:] if runs.choice("last", last, (False, True)) else over).max())
+    return float((over[:, -1:] if last else over).max())
 
 
 envelope_run = Experiment(envelope, {"m": 4})

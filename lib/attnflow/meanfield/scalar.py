@@ -7,16 +7,26 @@ share where one of them survives.
 
 import sympy as sp
 
+from attnflow import door
+
 OUT, ASK, COUNT, DECAY = sp.symbols("B M N lambda", positive=True)
+RATIO = door.either(
+    door.POSITIVE,
+    door.is_a(
+        "a positive sympy number", lambda value: getattr(value, "is_positive", False) is True and value.is_number
+    ),
+)
 ABOVE, ANYWHERE = sp.Rational(27, 4), 3  # Ncy over a^2 where there is a band above lambda_c, and bistability anywhere
 PLAIN, GAIN, TARGET, REST, OUTPUT = sp.symbols("a c y e u", positive=True)
 
 
+@door.takes(gained=door.FLAG)
 def upper(gained: bool = True) -> sp.Expr:
     r"""The decay at which an output u with M > 0 is stationary, $(y - u)\sqrt{Ncu}$; without N where c is not ``gained``."""
     return (TARGET - OUTPUT) * sp.sqrt((COUNT if gained else 1) * GAIN * OUTPUT)
 
 
+@door.takes(gained=door.FLAG)
 def upper_holds(gained: bool = True) -> bool:
     r"""Whether every stationary point with M > 0 lies on :func:`upper`.
 
@@ -38,11 +48,12 @@ def fold() -> tuple[sp.Expr, sp.Expr]:
     return place, sp.simplify(upper().subs(OUTPUT, place))
 
 
+@door.takes(above=RATIO, anywhere=RATIO)
 def conditions_hold(above: int | sp.Rational = ABOVE, anywhere: int = ANYWHERE) -> bool:
     r"""Whether there is a band above $\lambda_c = ay$ iff $Ncy > 27a^2/4$, and bistability anywhere iff $Ncy > 3a^2$.
 
     The end of :func:`upper` passes $ay$ where $Ncy$ is ``above`` times $a^2$; the branch, which begins at $u = a^2/(Nc)$,
-    turns back, with an end to its right, where $Ncy$ is more than ``anywhere`` times $a^2$.
+    turns back, with an end to its right, where $Ncy$ is more than ``anywhere`` times $a^2$. Both are positive numbers.
     """
     place, end = fold()
     at = {GAIN: above * PLAIN**2 / (COUNT * TARGET)}

@@ -6,8 +6,8 @@ particle moves as BR: of the mean field, where $B = 1/R = 1/(Jm)$, the first fal
 
 import torch
 
-from attnflow import Above, Control, Experiment, Near, Trial, kinds, runs
-from attnflow.meanfield import limit, model
+from attnflow import Above, Control, Experiment, Near, Trial, door, kinds, runs
+from attnflow.meanfield import limit, model, nets
 from attnflow.meanfield.setting import claim
 
 
@@ -54,6 +54,7 @@ def _seen(net, inputs, targets, state, time, step):
     return tokens, rate, ways(state, end, net)
 
 
+@door.takes(start=nets.STATE, end=nets.STATE, net=nets.NET)
 def ways(start: runs.State, end: runs.State, net: model.Net) -> runs.Stack:
     """Geometric mean over heads and neurons of the distance between ``start`` and ``end``: a mean that no rare particle sets.
 

@@ -2,8 +2,8 @@ r"""The measured side of the collapse: all particles of attention alone, up and 
 
 import torch
 
-from attnflow import flow, runs
-from attnflow.meanfield import model, onehead, setting
+from attnflow import door, flow, runs
+from attnflow.meanfield import model, nets, onehead, setting
 from attnflow.runs import Stack, State
 
 SHAPES = ((1, 1), (1, 2), (1, 4), (2, 2))  # depth and heads of the data sets 0 to 9, 10 to 19, ..., and so on in turn
@@ -23,19 +23,25 @@ DRAWN = (("weights", 1.0), ("nudge", NUDGE))  # streams and scales of the starts
 DOWN = (1.03, 1.01, 0.99, 0.97)  # decays of the way down, beside lambda_c
 
 
+@door.takes(field_of=door.FUNCTION, state=nets.STATE, decay=nets.DECAYS, net=nets.NET, floor=nets.DECAYS)
 def rested(field_of, state: State, decay: Stack, net: model.Net, floor: Stack) -> State:
     r"""Each state at rest under its decay: heavy-ball descent until the slope is small, or the patience is over.
 
     field_of: (rows, decay) -> the field of these runs of the stack; state: name -> (S, ...); decay: (S,); net: of the state;
-    floor: the mean square below which a state is on its way to zero, (S,).
+    floor: the mean square below which a state is on its way to zero, (S,). Raises WrongUse where a run
+    diverges, for which the fixed step is too large.
     """
     state, left = {name: value.clone() for name, value in state.items()}, torch.arange(len(decay))
     method = flow.Momentum(INERTIA)
     for _ in range(PATIENCE):
         field = field_of(left, decay[left])
-        found = flow.integrate(
-            field, {name: value[left] for name, value in state.items()}, step=STEP, times=[STEP * STEPS], method=method
-        ).state
+        start = {name: value[left] for name, value in state.items()}
+        record = flow.integrate(field, start, step=STEP, times=[STEP * STEPS], method=method)
+        ends = flow.Ended.NON_FINITE not in record.status
+        runs.check(
+            "state", "a run that diverges", f"one that heavy-ball descent with the step {STEP} brings to rest", ends
+        )
+        found = record.state
         for name, value in found.items():
             state[name][left] = value
         slope, size = model.norms(field(found)[1], net), model.norms(found, net)
@@ -46,6 +52,7 @@ def rested(field_of, state: State, decay: Stack, net: model.Net, floor: Stack) -
     return state
 
 
+@door.takes(field_of=door.FUNCTION, state=nets.STATE, critical="positive: S", net=nets.NET)
 def upwards(field_of, state: State, critical: Stack, net: model.Net) -> tuple[Stack, Stack]:
     r"""The last decay at which the nonzero state still stood, and the first at which it had gone, (S,) each.
 
@@ -70,6 +77,7 @@ def upwards(field_of, state: State, critical: Stack, net: model.Net) -> tuple[St
     return decay, gone
 
 
+@door.takes(field_of=door.FUNCTION, nudges=nets.STATE, critical="positive: S", net=nets.NET)
 def downwards(field_of, nudges: State, critical: Stack, net: model.Net) -> tuple[Stack, Stack]:
     r"""The last decay at which zero still drew a small state in, and the first at which it did not, (S,) each.
 
@@ -89,6 +97,9 @@ def _of(state, rows):
     return {name: value[rows] for name, value in state.items()}
 
 
+@door.takes(
+    inputs=nets.TOKENS, targets=nets.TARGETS, critical="positive: S", state=nets.STATE, nudges=nets.STATE, net=nets.NET
+)
 def scanned(
     inputs: Stack, targets: Stack, critical: Stack, state: State, nudges: State, net: model.Net
 ) -> dict[str, Stack]:
@@ -106,6 +117,7 @@ def scanned(
     return {"stands": stands, "falls": falls, "stays": stays, "leaves": leaves}
 
 
+@door.takes(seed=door.INDEX)
 def shape(seed: int) -> tuple[int, int]:
     """Depth and heads of the table for the data set of a ``seed``."""
     return SHAPES[seed // SETS % len(SHAPES)]

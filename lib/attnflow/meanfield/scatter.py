@@ -2,7 +2,7 @@ r"""Chapter 5, scatter: heads drawn from the density, how far from it they are, 
 
 import torch
 
-from attnflow import Above, Control, Experiment, Near, Trial, checks, flow, kinds, runs
+from attnflow import Above, Control, Experiment, Near, Trial, checks, door, flow, kinds, runs
 from attnflow.meanfield import cloud, toy, volumes
 from attnflow.meanfield.setting import claim
 from attnflow.meanfield.transport import DECAY
@@ -55,8 +55,14 @@ def scattered(
     return checks.stacked(rows) | {"widths": widths}
 
 
+@door.takes(places="S R J m", start="M", end="S J M")
 def moved(places, start, end):
-    """Where the flow of the density, which takes sorted ``start`` (M,) to ``end`` (S, J, M), takes ``places`` (S, R, J, m)."""
+    """Where the flow of the density, which takes sorted ``start`` (M,) to ``end`` (S, J, M), takes ``places`` (S, R, J, m).
+
+    It is linear between two neighbours of the start, of which there are two at least, and goes on straight outside.
+    """
+    rising = len(start) > 1 and bool((start.diff() > 0).all())
+    runs.check("start", f"{len(start)} places", "two at least, in rising order", rising)
     right = torch.searchsorted(start, places).clamp(1, len(start) - 1)
     share = (places - start[right - 1]) / (start[right] - start[right - 1])
     tables = end[:, None].expand(-1, places.shape[1], -1, -1)
@@ -64,6 +70,7 @@ def moved(places, start, end):
     return low + share * (high - low)
 
 
+@door.takes(name=door.TEXT, known=door.TEXT)
 def over(name, known):
     """Reading: a distance ``name`` over one that is ``known``, the mean over widths. (S,)."""
     return lambda record: (record[name] / record[known]).mean(dim=0)

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
-from attnflow import flow, runs
-from attnflow.meanfield import model
+from attnflow import door, flow
+from attnflow.meanfield import model, nets
 from attnflow.runs import Stack, State
 
 STILL = 1e-6  # the dissipation below which a run counts as at rest
@@ -30,12 +30,16 @@ class Rest:
     still: Stack
 
 
+@door.takes(field=door.FUNCTION, state=nets.STATE, net=nets.NET)
 def dissipation(field: flow.fields.Field, state: State, net: model.Net) -> Stack:
     r"""$-\dot{\mathcal Q} = \frac1{Jm}\sum|\dot\theta|^2$ of the particles ``state`` of a ``net`` along a ``field``, (S,)."""
     slopes = field(state)[1]
     return sum(slope.square().flatten(1).sum(dim=1) for slope in slopes.values()) / (net.depth * net.m)
 
 
+@door.takes(
+    state=nets.STATE, inputs=nets.TOKENS, targets=nets.TARGETS, net=nets.NET, decay=nets.DECAYS, least=door.POSITIVE
+)
 def seen(state: State, inputs: Stack, targets: Stack, net: model.Net, decay: Stack, least: float = STILL) -> Rest:
     """What there is to see of the particles ``state`` of a ``net``.
 
@@ -47,6 +51,17 @@ def seen(state: State, inputs: Stack, targets: Stack, net: model.Net, decay: Sta
     return Rest(state, field(state)[0], risk, model.norms(state, net), left, left <= least)
 
 
+@door.takes(
+    state=nets.STATE,
+    inputs=nets.TOKENS,
+    targets=nets.TARGETS,
+    net=nets.NET,
+    decay=nets.DECAYS,
+    least=door.POSITIVE,
+    step=door.POSITIVE,
+    time=door.POSITIVE,
+    rounds=door.COUNT,
+)
 def settle(
     state: State,
     inputs: Stack,
@@ -63,7 +78,6 @@ def settle(
     state: where it starts; inputs, targets: of the data; net: the shapes; decay: one a run, (S,); step: of the first
     round; time: of one round; rounds: after which what moves still is left where it is. A run that is at rest is not moved on.
     """
-    runs.integer("rounds", rounds)
     state, steps = {name: value.clone() for name, value in state.items()}, torch.full_like(decay, step)
     going = torch.arange(len(decay), device=decay.device)
     for _ in range(rounds):
@@ -87,6 +101,9 @@ def settle(
     return seen(state, inputs, targets, net, decay, least)
 
 
+@door.takes(
+    state=nets.STATE, inputs=nets.TOKENS, targets=nets.TARGETS, net=nets.NET, decay=nets.DECAYS, least=door.POSITIVE
+)
 def polished(state: State, inputs: Stack, targets: Stack, net: model.Net, decay: Stack, least: float = 1e-12) -> Rest:
     """The minimum next to the particles ``state``, by L-BFGS of scipy, run by run: for branches of minima, not for paths.
 

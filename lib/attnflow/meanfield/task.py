@@ -2,7 +2,8 @@
 
 import torch
 
-from attnflow import data, runs
+from attnflow import data, door, runs
+from attnflow.meanfield import nets
 from attnflow.runs import Stack
 
 DATA = ("regression", "digits")
@@ -11,16 +12,15 @@ WIDTH = {"regression": 3, "digits": 7}
 SLOT = {"regression": 1, "digits": 5}  # the entry of the last token that is the answer, 0 before the first block
 
 
+@door.takes(samples=door.COUNT, length=door.whole(2))
 def regression(generators: list, samples: int, length: int) -> tuple[Stack, Stack]:
     r"""Sequences of L tokens $(x_i, y_i, 0)$ with $y_i = wx_i$, of which the last is $(x_L, 0, 1)$ and asks for $y_L$.
 
     Places x are uniform on $[-1, 1]$ and slopes w on $[-2, 2]$: bounded, so that one step size suits most draws.
-    generators: one a run; samples, length: n, with one slope each, and L. Returns X (S, n, L, 3) and y (S, n). Raises
-    WrongUse for n below 1 or L below 2.
+    generators: one a run; samples, length: n, with one slope each, at least 1, and L, at least 2. Returns X (S, n, L, 3) and
+    y (S, n).
     """
-    runs.integer("samples", samples)
-    runs.integer("length", length, least=2)
-    drawn = torch.stack([_uniform(one, samples, length + 1) for one in runs.generators(generators)])
+    drawn = torch.stack([_uniform(one, samples, length + 1) for one in generators])
     slopes, places = 2 * drawn[:, :, :1], drawn[:, :, 1:]
     answers = slopes * places
     tokens = torch.stack([places, answers, torch.zeros_like(places)], dim=-1)
@@ -33,6 +33,7 @@ def _uniform(generator, *shape):
     return 2 * torch.rand(*shape, generator=generator, dtype=runs.DTYPE, device="cpu") - 1
 
 
+@door.takes(samples=door.COUNT)
 def digits(generators: list, samples: int) -> tuple[Stack, Stack]:
     """Handwritten digits of two kinds as four tokens, the rows of a 4 x 4 picture, and a fifth that asks which kind it is.
 
@@ -43,8 +44,8 @@ def digits(generators: list, samples: int) -> tuple[Stack, Stack]:
     pixels, labels = data.digits(patch=2)
     known = (labels == PAIR[0]) | (labels == PAIR[1])
     rows, signs = pixels[known].mean(dim=-1).unflatten(1, (4, 4)), (labels[known] == PAIR[1]).to(runs.DTYPE) * 2 - 1
-    runs.check("samples", runs.integer("samples", samples), f"at most {len(rows)}, all there are", samples <= len(rows))
-    order = [torch.randperm(len(rows), generator=one, device="cpu")[:samples] for one in runs.generators(generators)]
+    runs.check("samples", samples, f"at most {len(rows)}, all there are", samples <= len(rows))
+    order = [torch.randperm(len(rows), generator=one, device="cpu")[:samples] for one in generators]
     tokens = torch.zeros(len(order), samples, 5, 7, dtype=runs.DTYPE, device="cpu")
     chosen = torch.stack(order)
     tokens[:, :, :4, :4], tokens[:, :, :4, 4] = rows[chosen], torch.linspace(-1, 1, 4, dtype=runs.DTYPE, device="cpu")
@@ -52,6 +53,7 @@ def digits(generators: list, samples: int) -> tuple[Stack, Stack]:
     return tokens, signs[chosen]
 
 
+@door.takes(inputs=nets.TOKENS, targets=nets.TARGETS)
 def pulls(inputs: Stack, targets: Stack) -> dict[str, Stack]:
     r"""What pulls particles from zero: $b = \frac1n\sum y\,\bar x$ the heads, $a = \frac1n\sum y\,(x_L, 1)$ the neurons.
 

@@ -5,13 +5,14 @@ from collections.abc import Callable
 import sympy as sp
 import torch
 
-from attnflow import laws, runs, symbolic
-from attnflow.meanfield import model, variation
+from attnflow import door, laws, runs, symbolic
+from attnflow.meanfield import model, nets, variation
 
 RATE, STEP = sp.symbols("lambda eta", positive=True)
 LEVEL, SLOPE = "u", "v"  # of the activation at a token, as symbols: phi(z) and phi'(z)
 
 
+@door.takes(transposed=door.FLAG)
 def adjoint_holds(transposed: bool = True) -> bool:
     r"""Whether stationarity of $\int\langle P, \int g\,d\rho - X'\rangle d\ell$ in P and X is the depth ODE and its adjoint.
 
@@ -31,6 +32,7 @@ def adjoint_holds(transposed: bool = True) -> bool:
     return all(sp.expand(each) == 0 for each in [*forward, *known])
 
 
+@door.takes(length=door.COUNT, d=door.COUNT, k=door.COUNT, complete=door.FLAG, free=door.FLAG)
 def head_variation(
     length: int = 2, d: int = 2, k: int = 1, complete: bool = True, free: bool = False
 ) -> tuple[dict, dict]:
@@ -60,6 +62,7 @@ def head_variation(
     return found, known | {"decay": sp.ImmutableMatrix([[RATE]])}
 
 
+@door.takes(length=door.COUNT, d=door.COUNT)
 def neuron_variation(length: int = 2, d: int = 2) -> tuple[dict, dict]:
     r"""Slopes of $\sum_i\langle p_i, w_2\rangle\phi(z_i) + \frac\lambda2|\theta|^2$ by the weights of a neuron and by X.
 
@@ -81,6 +84,7 @@ def neuron_variation(length: int = 2, d: int = 2) -> tuple[dict, dict]:
     return found, names | {"decay": sp.ImmutableMatrix([[RATE]])}
 
 
+@door.takes(parts=door.several(door.choice(*nets.PARTS)), complete=door.FLAG, points=door.COUNT, seed=door.INDEX)
 def agreement(parts: tuple = tuple(model.PARTS), complete: bool = True, points: int = 3, seed: int = 0) -> float:
     """Largest relative difference of the derived slopes of V, by particles and by tokens, to torch autograd of V.
 
@@ -117,6 +121,7 @@ def agreement(parts: tuple = tuple(model.PARTS), complete: bool = True, points: 
     return max(worst(part) for part in parts)
 
 
+@door.takes(conserves=door.FLAG)
 def transport_holds(conserves: bool = True) -> bool:
     r"""Whether particles with $\dot\theta = -\partial_\theta V$ make $\partial_t\rho = \partial_\theta(\rho\,\partial_\theta V)$.
 
@@ -132,21 +137,22 @@ def transport_holds(conserves: bool = True) -> bool:
     return sp.simplify(change) == 0
 
 
+@door.takes(matrices=door.either(*nets.MATRICES), bias=door.FLAG, degree=door.COUNT)
 def balance(matrices: dict, bias: bool = True, degree: int = 1) -> dict:
     r"""The balances of a head, $W_Q^\top W_Q - W_K^\top W_K$ and $W_V^\top W_V - W_OW_O^\top$, or of a neuron.
 
     The latter is $|w_1|^2 + b^2 - p|w_2|^2$.
-
     matrices: of a head or a neuron, or of its slopes, name -> sympy matrix; bias: whether $b^2$ is there;
     degree: p. Returns name -> matrix.
     """
     if "W_Q" in matrices:
         query, key, value, out = (matrices[name] for name in model.HEADS)
         return {"query-key": query.T * query - key.T * key, "value-output": value.T * value - out * out.T}
-    incoming, shift, outgoing = (matrices[name] for name in model.NEURONS)
+    incoming, shift, outgoing = (matrices[name] for name in nets.NEURONS)
     return {"neuron": incoming.T * incoming + int(bias) * shift * shift - degree * outgoing.T * outgoing}
 
 
+@door.takes(part=door.choice(*nets.PARTS), shape=nets.SHAPE)
 def weights_of(part: str, **shape: int) -> tuple[dict, dict, dict]:
     """A particle of a ``part``, its slopes of V, free where softmax does not matter, and all symbols: three name -> matrix.
 
@@ -157,6 +163,7 @@ def weights_of(part: str, **shape: int) -> tuple[dict, dict, dict]:
     return theta, {name: slopes[name] for name in theta}, names
 
 
+@door.takes(rates=nets.RATES, shape=nets.SHAPE)
 def decay_holds(rates: dict | None = None, **shape: int) -> bool:
     r"""Whether sympy proves $\dot D = -2\lambda D$ for both balances of a head.
 
@@ -172,6 +179,7 @@ def decay_holds(rates: dict | None = None, **shape: int) -> bool:
     )
 
 
+@door.takes(bias=door.FLAG, degree=door.COUNT, length=door.COUNT, d=door.COUNT)
 def neuron_defect(bias: bool = True, degree: int = 1, length: int = 2, d: int = 2) -> sp.Expr:
     r"""$\dot\delta + 2\lambda\delta$ for $\delta = |w_1|^2 + b^2 - p|w_2|^2$ of a neuron with any activation, one sample.
 
@@ -183,6 +191,7 @@ def neuron_defect(bias: bool = True, degree: int = 1, length: int = 2, d: int = 
     return (laws.time_derivative(sp.ImmutableMatrix(moved), velocity) + 2 * RATE * moved).applyfunc(sp.expand)[0]
 
 
+@door.takes(bias=door.FLAG, degree=door.COUNT, length=door.COUNT, d=door.COUNT)
 def neuron_law_holds(bias: bool = True, degree: int = 1, length: int = 2, d: int = 2) -> bool:
     r"""Whether :func:`neuron_defect` is $-2\sum_i\langle p_i, w_2\rangle(z_i\phi'(z_i) - p\phi(z_i))$, identically.
 
@@ -195,6 +204,7 @@ def neuron_law_holds(bias: bool = True, degree: int = 1, length: int = 2, d: int
     return sp.expand(neuron_defect(bias, degree, length, d) - known) == 0
 
 
+@door.takes(degree=door.COUNT)
 def homogeneous(degree: int = 1) -> sp.Expr:
     r"""The activations on one side of zero, at distance s, whose neurons are balanced: $s\phi' = p\phi$ by sympy, $C_1s^p$.
 
@@ -204,6 +214,7 @@ def homogeneous(degree: int = 1) -> sp.Expr:
     return sp.dsolve(size * found(size).diff(size) - degree * found(size), found(size)).rhs
 
 
+@door.takes(activation=door.FUNCTION, degree=door.COUNT)
 def balanced(activation: Callable[[sp.Expr], sp.Expr], degree: int = 1) -> bool:
     r"""Whether an ``activation`` solves $z\phi' = p\phi$ on both sides of zero: it is one of those that sympy finds.
 
@@ -214,6 +225,7 @@ def balanced(activation: Callable[[sp.Expr], sp.Expr], degree: int = 1) -> bool:
     return all(sp.simplify((activation(sign * size) / shape).diff(size)) == 0 for sign in (1, -1))
 
 
+@door.takes(part=door.choice(*nets.PARTS), inside=door.FLAG, shape=nets.SHAPE)
 def recursion_holds(part: str = "attention", inside: bool = False, **shape: int) -> bool:
     r"""Whether one step of descent makes $D_+ = (1 - \eta\lambda)^2D + \eta^2D(g)$, identically in $\eta$.
 
@@ -221,7 +233,7 @@ def recursion_holds(part: str = "attention", inside: bool = False, **shape: int)
     with $\phi(z) = cz$ on the side of zero where z is; inside: whether the decay is counted into g, which is wrong; shape: of
     :func:`weights_of`.
     """
-    theta, slopes, names = weights_of(runs.choice("part", part, tuple(model.PARTS)), **shape)
+    theta, slopes, names = weights_of(part, **shape)
     if part == "neurons":
         felt = names["X"] * names["w_1"] + sp.ones(names["X"].rows, 1) * names["b"]
         linear = dict(zip(names[LEVEL], felt.multiply_elementwise(names[SLOPE]), strict=True))
@@ -232,6 +244,7 @@ def recursion_holds(part: str = "attention", inside: bool = False, **shape: int)
     return all(symbolic_zero(new - (1 - STEP * RATE) ** 2 * old - STEP**2 * forced) for new, old, forced in three)
 
 
+@door.takes(expression=sp.MatrixBase)
 def symbolic_zero(expression: sp.MatrixBase) -> bool:
     """Whether a matrix of polynomials, an ``expression``, is zero, identically."""
     return all(sp.expand(entry) == 0 for entry in expression)

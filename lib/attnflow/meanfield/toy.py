@@ -8,7 +8,7 @@ $K' + u_iK''$, by its query $\theta^2K''$ and by the value of a token $\theta s_
 
 import torch
 
-from attnflow import runs
+from attnflow import door, runs
 from attnflow.runs import Stack
 
 DEPTH, SIZE, TEACHER = (
@@ -16,6 +16,7 @@ DEPTH, SIZE, TEACHER = (
     1.15,
     1.15,
 )  # blocks J; tokens are uniform on [-SIZE, SIZE]; the heads of the teacher are at +-TEACHER
+STEEP = 600.0  # a score from which on exponentials are shifted, which costs time
 
 
 def drawn(seeds: tuple, device: torch.device, samples: int = 12, length: int = 4) -> tuple[Stack, Stack]:
@@ -32,6 +33,7 @@ def drawn(seeds: tuple, device: torch.device, samples: int = 12, length: int = 4
     return tokens.to(device), outputs(masses, heads, tokens).to(device)
 
 
+@door.takes(masses="S J A", places=door.either("A", "S J A"), tokens="S n L")
 def outputs(masses: torch.Tensor, places: torch.Tensor, tokens: Stack) -> Stack:
     r"""The output f (S, n), written plainly with softmax. masses, places, tokens: of :func:`objective`."""
     stream, places = tokens, places.expand_as(masses)
@@ -43,6 +45,7 @@ def outputs(masses: torch.Tensor, places: torch.Tensor, tokens: Stack) -> Stack:
     return stream[:, :, -1]
 
 
+@door.takes(masses="S J A", places=door.either("A", "S J A"), tokens="S n L", targets="S n", decay=door.NONNEGATIVE)
 def objective(masses: torch.Tensor, places: torch.Tensor, tokens: Stack, targets: Stack, decay: float = 0.0) -> Stack:
     r"""$\mathcal Q = \mathcal L + \frac\lambda2\frac1J\sum_j\sum_aw_{ja}\theta_{ja}^2$ (S,), the slow twin of :func:`variation`.
 
@@ -53,13 +56,13 @@ def objective(masses: torch.Tensor, places: torch.Tensor, tokens: Stack, targets
     return (outputs(masses, places, tokens) - targets).square().mean(dim=1) / 2 + decay / 2 * norm
 
 
+@door.takes(masses="* J A", places="A", tokens="* n L", targets="* n", decay=door.NONNEGATIVE)
 def variation(
     masses: torch.Tensor, places: torch.Tensor, tokens: Stack, targets: Stack, decay: float = 0.0
 ) -> dict[str, Stack]:
     r"""The first variation $V_j(\theta) = \frac1n\sum\langle p^{j+1}, g(\theta, x^j)\rangle + \frac\lambda2\theta^2$, by hand.
 
-    The adjoint is f - y in the last token at the end and comes back through the layers by the slopes of a head. Exponentials
-    are not shifted: $|\theta|x^2$ stays far below 700.
+    The adjoint is f - y in the last token at the end and comes back through the layers by the slopes of a head.
 
     masses: $w$ (..., J, A), of atoms at ``places`` $\theta$ (A,); tokens, targets: x (..., n, L) and y (..., n), whose leading
     axes broadcast against those of the masses, so that copies share their data; decay: $\lambda$. Returns ``V`` at the atoms
@@ -71,7 +74,10 @@ def variation(
         asking = stream if layer < depth - 1 else stream[..., -1:]  # only the last token is read at the end
         asked, share = asking.shape[-1], masses[..., layer, None, :, None] * places[:, None] / depth
         inner = asking[..., None] * places  # u, and the atoms last, where loops are long
-        grown = torch.exp(stream[..., None, None] * inner[..., None, :, :]).flatten(-2)
+        scores = stream[..., None, None] * inner[..., None, :, :]
+        if stream.abs().max() * inner.abs().max() > STEEP:
+            scores = scores - scores.amax(dim=-3, keepdim=True)
+        grown = torch.exp(scores).flatten(-2)
         powers = torch.stack([torch.ones_like(stream), stream, stream.square()], dim=-2)
         total, first, second = (powers @ grown).unflatten(-1, (asked, count)).unbind(dim=-3)
         mean = first / total

@@ -1,12 +1,10 @@
 r"""Chapter 5, transport: the PDE of the toy by finite volumes, against particles that carry the density exactly."""
 
-from itertools import pairwise
-
 import sympy as sp
 import torch
 
-from attnflow import Below, Control, Experiment, Near, Trial, curves, flow, kinds, runs
-from attnflow.meanfield import cloud, toy, volumes
+from attnflow import Below, Control, Experiment, Near, Trial, curves, door, flow, kinds, runs
+from attnflow.meanfield import cloud, scalar, toy, volumes
 from attnflow.meanfield.setting import claim
 
 TIME, DECAY, GAUSS = 4.0, 0.05, 200
@@ -88,11 +86,12 @@ def balance(seeds: tuple, device: torch.device, cells: int = 70, **settings) -> 
     return {"gap": (along / lost + 1).abs()}
 
 
+@door.takes(courant=scalar.RATIO)
 def stays_positive(courant: sp.Rational) -> bool:
     r"""Whether the weights of the densities at faces, E and W, in an upwind step are not negative and sum to $1 - c(u_R - u_L)$.
 
     $\frac12 - cu_R^+$, $\frac12 + cu_L^-$, $cu_L^+$ and $-cu_R^-$ are linear between their corners, so the corners decide.
-    courant: the bound of $|cu|$, $c = \Delta t/h$.
+    courant: the bound of $|cu|$, $c = \Delta t/h$, a positive number.
     """
     right, left = sp.symbols("cu_R cu_L", real=True)
     states = sp.symbols("E W E_before W_after", nonnegative=True)
@@ -108,6 +107,9 @@ def stays_positive(courant: sp.Rational) -> bool:
     return bool(least >= 0) and sp.expand(sum(weights) - 1 + right - left) == 0
 
 
+@door.takes(
+    cells=door.whole(8), decay=door.NONNEGATIVE, times=door.several(door.NUMBER, least=0), courant=door.POSITIVE
+)
 def solve(
     seeds: tuple = tuple(range(10)),
     *,
@@ -123,11 +125,8 @@ def solve(
     1/2, up to which densities stay positive; device: of the runs. Returns ``faces`` (K + 1,), ``density`` (T, S, J, K), and
     ``objective``, ``least``, ``mass``, ``seen``, ``steps`` of ``volumes.march``. Raises WrongUse on anything else.
     """
-    runs.number("decay", decay, least=0)
     allowed = f"greater than 0 and at most {volumes.ALLOWED}, the CFL condition"
     runs.check("courant", courant, allowed, 0 < runs.number("courant", courant) <= volumes.ALLOWED)
-    rising = all(later > earlier for earlier, later in pairwise(times)) and len(times) > 0
-    runs.check("times", times, "increasing from a time of at least 0", rising and times[0] >= 0)
     scheme = volumes.Scheme(cells=cells, courant=courant)
     found = volumes.march(scheme, *toy.drawn(tuple(seeds), runs.device(device)), decay, times)
     return {"faces": scheme.faces, "density": found["masses"] / scheme.width} | {

@@ -8,13 +8,14 @@ slopes are limited by minmod, and time goes by the two stages of Heun (SSP-RK2).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.polynomial import chebyshev
 from scipy import stats
 
-from attnflow import runs
+from attnflow import door, runs
 from attnflow.meanfield import toy
 from attnflow.runs import Stack
 
@@ -29,16 +30,20 @@ LIMITERS = {
 FORMS, SPEEDS = ("divergence", "advective"), ("differences", "derivative")
 
 
+@door.takes(shares="...")
 def initial(shares: torch.Tensor) -> torch.Tensor:
     """Quantiles of the initial density, to 1e-6: where the ``shares`` of its mass, of any shape in [0, 1], lie to the left."""
+    inside = bool((shares >= 0).all() and (shares <= 1).all())
+    runs.check("shares", f"from {shares.min():g} to {shares.max():g}", "in [0, 1]", inside)
     units = np.linspace(0, 1, 2**14)
-    found = np.interp(shares.numpy(), stats.beta.cdf(units, POWER, POWER), units)
+    found = np.interp(shares.detach().cpu().numpy(), stats.beta.cdf(units, POWER, POWER), units)
     return CENTRE + HALF * (2 * torch.as_tensor(found, dtype=runs.DTYPE, device="cpu") - 1)
 
 
+@door.takes(places="... m", count=door.whole(2))
 def chebyshev_rows(places: torch.Tensor, count: int) -> torch.Tensor:
-    """The first ``count`` Chebyshev polynomials of the line at ``places`` (..., m): (..., count, m)."""
-    scaled = places / REACH
+    """The first ``count`` Chebyshev polynomials, two at least, of the line at ``places`` (..., m): (..., count, m)."""
+    scaled = places.detach() / REACH
     twice, rows = 2 * scaled, places.new_empty(*places.shape[:-1], count, places.shape[-1])
     rows[..., 0, :], rows[..., 1, :] = 1.0, scaled
     for place in range(2, count):
@@ -50,11 +55,14 @@ def chebyshev_rows(places: torch.Tensor, count: int) -> torch.Tensor:
 class Nodes:
     r"""A polynomial through its values at Chebyshev nodes: V costs as much as so many heads, whatever carries the mass.
 
-    count: of the nodes C. The head of the toy is analytic in $\theta$, so the error falls geometrically in C; cells and
-    particles see the same polynomial, so that it is no part of their difference.
+    count: of the nodes C, at least 2. The head of the toy is analytic in $\theta$, so the error falls geometrically in C; cells
+    and particles see the same polynomial, so that it is no part of their difference.
     """
 
     count: int = NODES
+
+    def __post_init__(self):
+        runs.integer("count", self.count, 2)
 
     @cached_property
     def places(self) -> torch.Tensor:
@@ -165,6 +173,9 @@ class Scheme:
         return gained
 
 
+@door.takes(
+    scheme=Scheme, tokens="S n L", targets="S n", decay=door.NONNEGATIVE, times=door.several(door.NUMBER, least=0)
+)
 def march(
     scheme: Scheme, tokens: Stack, targets: Stack, decay: float, times: Sequence[float]
 ) -> dict[str, torch.Tensor]:
@@ -174,6 +185,8 @@ def march(
     ``outputs`` (T, S, n), ``dissipated`` (T, S) up to each time; and over all steps ``least``, the lowest density over the
     highest, ``mass``, the largest error of the mass of a layer, ``seen``, the largest Courant number, and ``steps``, (S,) each.
     """
+    rising = all(later > earlier for earlier, later in pairwise(times)) and len(times) > 0
+    runs.check("times", times, "increasing from a time of at least 0", rising and times[0] >= 0)
     masses = scheme.start(len(tokens)).to(tokens)
     now = torch.zeros(len(masses), dtype=runs.DTYPE, device=tokens.device)
     at = scheme.look(masses, tokens, targets, decay)
