@@ -205,6 +205,7 @@ def positional(function, arguments):
             if each.kind is each.POSITIONAL_OR_KEYWORD and each.name in named
         ]
         rest = named.pop(several, ())
+        rest = rest if isinstance(rest, (tuple, list)) else (rest,)
         named |= named.pop(more, None) or {} if more else {}
         return function(*first, *rest, **named)
 

@@ -29,6 +29,7 @@ from attnflow.door.kinds import (
     real,
     several,
     shaped,
+    symbolic,
     together,
     whole,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "real",
     "several",
     "shaped",
+    "symbolic",
     "takes",
     "together",
     "whole",

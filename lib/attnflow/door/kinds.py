@@ -76,7 +76,30 @@ def instance(kind: type | tuple[type, ...], **sizes: str) -> Kind:
     def check(name, value, known):
         if not isinstance(value, classes):
             _refuse(name, value, allowed)
-        known.update({letter: getattr(value, attribute) for letter, attribute in sizes.items()})
+        for letter, attribute in sizes.items():
+            size = getattr(value, attribute)
+            runs.check(
+                f"{name}.{attribute}",
+                size,
+                f"{known.get(letter)}, as the others",
+                known.setdefault(letter, size) == size,
+            )
+
+    return check
+
+
+def symbolic(text: str) -> Kind:
+    """A sympy matrix of the shape that a ``text`` such as "L k" says, with letters as in :func:`shaped`."""
+    rows, columns = text.split()
+
+    def check(name, value, sizes):
+        if not isinstance(value, sp.MatrixBase):
+            _refuse(name, value, f"a sympy matrix of shape ({rows}, {columns})")
+        for axis, size in zip((rows, columns), value.shape, strict=True):
+            told = f"a sympy matrix of shape ({rows}, {columns})" + (
+                f", where {axis} = {sizes[axis]}" if axis in sizes else ""
+            )
+            runs.check(name, value.shape, told, size > 0 and sizes.setdefault(axis, size) == size)
 
     return check
 

@@ -10,7 +10,7 @@ import math
 import torch
 from scipy.special import roots_genlaguerre
 
-from attnflow import Above, Below, Control, Experiment, Trial, flow, runs
+from attnflow import Above, Below, Control, Experiment, Trial, door, flow, runs
 from attnflow.kernels import generic, model
 from attnflow.kernels.setting import claim, drawn
 from attnflow.sweep import Sweep
@@ -26,6 +26,7 @@ TRAINED = {"W_Q": ("W_Q",), "all": model.MATRICES}
 RACE = {"samples": 2, "length": 4, "d": generic.D, "k": 4, "o": 1, "heads": 8}
 
 
+@door.takes(length=door.COUNT, d=door.COUNT, k=door.COUNT, c=door.POSITIVE, nodes=door.COUNT)
 def row_sum(length: int, d: int, k: int, c: float, nodes: int = 40) -> float:
     r"""The mean row sum of Gaussian attention at the start of a race, where tokens are $N(0, 1)$ and weights $N(0, 1/d)$.
 
@@ -67,8 +68,13 @@ def timed(seeds, device, kernel, trained, rates=RATES, share=1e-3, steps=800, **
 tuning = Experiment(timed)  # whose records are kept: several claims choose on the same runs
 
 
+@door.takes(took="gaps: R S")
 def best(took):
-    """The place of the rate with the least median time of its runs, a failure counting as infinite. took: (R, S)."""
+    """The place of the rate with the least median time of its runs, a failure counting as infinite.
+
+    took: (R, S), not NaN. Returns the first place of the least.
+    """
+    runs.check("took", "a tensor with NaN", "a tensor without NaN", not took.isnan().any())
     return int(took.quantile(0.5, dim=1, interpolation="higher").argmin())
 
 
