@@ -45,11 +45,12 @@ def floor(directions, wanted):
 
 @door.takes(layer=model.Layer, rows=door.COUNT)
 def counted_rank(layer, rows):
-    r"""The rank of generic features, $\min(nLo, Hd\min(k, o))$: the width that counts is $Hd$ where $k \ge o$.
+    r"""The rank of generic features, $\min(nLo, H\min(d, nL)\min(k, o))$: the width that counts is $Hd$ where $k \ge o$.
 
-    $v \mapsto V_hO_h$ has rank $d\min(k, o)$, whatever the attention. layer: with the sizes; rows: $nL$.
+    $v \mapsto V_hO_h$ has rank $d\min(k, o)$, whatever the attention, and a head sees no more directions than there are rows.
+    layer: with the sizes; rows: $nL$.
     """
-    return min(rows * layer.o, layer.heads * layer.d * min(layer.k, layer.o))
+    return min(rows * layer.o, layer.heads * min(layer.d, rows) * min(layer.k, layer.o))
 
 
 @door.takes(**model.PROBLEM)

@@ -20,13 +20,12 @@ LAWS = ("query-key", "key shift", "shift", ROTATION)
 
 def _rates(*names):
     """The kind of a dict of learning rates of some matrices, and no others."""
-    known = door.named(door.POSITIVE)
 
-    def check(name, value, sizes):
-        known(name, value, sizes)
-        runs.names(name, tuple(value), names)
+    def good(given):
+        known = isinstance(given, dict) and set(given) <= set(names)
+        return known and all(isinstance(rate, (int, float)) and 0 < rate < sp.oo for rate in given.values())
 
-    return check
+    return door.is_a(f"a dict, {' or '.join(names)} -> a number greater than 0", good)
 
 
 @door.takes(kernel=NAME, queries=door.symbolic("L k"), keys=door.symbolic("M k"), scale=door.EXPRESSION)
@@ -152,7 +151,11 @@ def score_flow(kernel: str, common: bool = False, rates: dict | None = None, len
         names["X"] = names["X"].xreplace({names["X"][i, d - 1]: sp.Integer(1) for i in range(length)})
     slope = score_slope(kernel, weights, names["E"])
     gradient = through_scores(kernel, names, slope)
-    return names, {names[name]: -(rates or {}).get(name, 1) * each for name, each in gradient.items()}, slope
+    return (
+        names,
+        {names[name]: -sp.Rational(str((rates or {}).get(name, 1))) * each for name, each in gradient.items()},
+        slope,
+    )
 
 
 @door.takes(expression=door.symbolic("R C"))
@@ -189,7 +192,7 @@ def value_law_holds(rates: dict | None = None, **shape: int) -> bool:
     rates: name -> learning rate, 1 where none is given; shape: sizes of :func:`layer_gradient`.
     """
     gradient, names = layer_gradient("exp", **shape)
-    velocity = {names[name]: -(rates or {}).get(name, 1) * gradient[name] for name in ("W_V", "W_O")}
+    velocity = {names[name]: -sp.Rational(str((rates or {}).get(name, 1))) * gradient[name] for name in ("W_V", "W_O")}
     value, out = names["W_V"], names["W_O"]
     return vanishes(laws.time_derivative(value.T * value - out * out.T, velocity))
 

@@ -96,7 +96,7 @@ def compared(seeds: tuple, device: torch.device, c: float = 1.0, **settings) -> 
 def waiting(place: float, c: float = 0.5) -> float:
     r"""Time $\int dq/|(o - y)o'|$ of the flow from a ``place`` to a loss of 1e-6, for the Gaussian of sharpness ``c``.
 
-    Infinite where the flow from there ends with a larger loss.
+    Infinite where the flow from there ends with a larger loss, or needs more time than a number can hold.
     """
     query, start = landscape.queries("gaussian", c, 1.0), float(place)
     if query.fate(np.array([start]))[0] > EDGE:
@@ -109,7 +109,7 @@ def waiting(place: float, c: float = 0.5) -> float:
     def pace(here):
         return np.exp(query.slope.at(here).top + query.units(here)[1]) * query.slope.at(here).value * query.miss(here)
 
-    return abs(quad(lambda here: 1 / pace(here), start, edge, limit=200)[0])
+    return abs(quad(lambda here: 1 / pace(here), start, edge, limit=200)[0]) if pace(start) else np.inf
 
 
 @door.takes(size=door.POSITIVE, c=door.POSITIVE)

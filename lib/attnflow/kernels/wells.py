@@ -177,7 +177,7 @@ def turn(ratio: float = 0.5) -> sp.Expr:
     """
     runs.check("ratio", ratio, "a number between 0 and 1", ratio < 1)
     u = sp.Symbol("u", positive=True)
-    output = (u**2 + sp.nsimplify(ratio)) / (u**2 + u + 1)
+    output = (u**2 + sp.Rational(str(ratio))) / (u**2 + u + 1)
     (root,) = sp.solve(sp.numer(sp.together(sp.diff(output, u))), u)
     return sp.log(root)
 
@@ -211,7 +211,7 @@ def fold_holds(middle: float = 0.0) -> bool:
     logarithm is that of o'.
     """
     a, x, r, p = sp.symbols("a x r P", positive=True)
-    output = r * sp.exp(-((x + a) ** 2)) + sp.nsimplify(middle) * sp.exp(-(x**2)) + sp.exp(-((x - a) ** 2))
+    output = r * sp.exp(-((x + a) ** 2)) + sp.Rational(str(middle)) * sp.exp(-(x**2)) + sp.exp(-((x - a) ** 2))
     ratio = r * (a + x) / (a - x)
     same = sp.simplify(
         sp.expand(sp.diff(output, x) * sp.exp(x**2 + a**2 + 2 * a * x) / 2 / (a - x)) - sp.exp(4 * a * x) + ratio
