@@ -174,7 +174,7 @@ def test_turns_by_root_finding(ratio):
 def test_slopes_in_a_space_of_any_size_by_autograd(kernel):
     for seed in SEEDS[::10]:
         rng = np.random.default_rng(seed)
-        k, count, many = int(rng.integers(1, 5)), int(rng.integers(1 + seed // 20, 6)), 3
+        k, count, many = int(rng.integers(1, 5)), 1 + seed // 10, 3
         known = Kernel(kernel, c=rng.uniform(0.1, 3), beta=rng.uniform(0.1, 3))
         query, keys, values = normal(rng, many, k), normal(rng, many, count, k), normal(rng, many, count)
         keys[0, -1] = keys[0, 0]
@@ -228,7 +228,7 @@ def test_borders_by_a_dense_scan():
 
 
 def test_the_time_of_a_start_by_solving_the_flow():
-    for seed in SEEDS[::6]:
+    for seed in SEEDS[::10]:
         rng = np.random.default_rng(seed)
         c = float(rng.uniform(0.2, 2))
         place, query = float(rng.uniform(-2, 3) / c**0.5), landscape.queries("gaussian", c, 1.0)
@@ -297,7 +297,7 @@ def test_shares_at_the_edges(name, keys, values, target, share):
 
 def test_a_graph_is_not_kept_and_keys_too_large_are_refused(monkeypatch):
     monkeypatch.setattr(basins, "DRAWS", 1000)
-    settings = {"values": (0.5, 0.0, 1.0), "target": 0.8, "kernel": "normalised_gaussian", "c": 1.0, "starts": 20}
+    settings = {"values": (0.5, 0.0, 1.0), "target": 0.8, "kernel": "softmax", "c": 1.0, "starts": 5}
     plainly = kernels.trap_share(normals, keys=TRAP[0], **settings)
     keys = torch.from_numpy(TRAP[0]).requires_grad_()
     assert kernels.trap_share(lambda *of: normals(*of).requires_grad_(), keys=keys, **settings) == plainly

@@ -151,11 +151,8 @@ def score_flow(kernel: str, common: bool = False, rates: dict | None = None, len
         names["X"] = names["X"].xreplace({names["X"][i, d - 1]: sp.Integer(1) for i in range(length)})
     slope = score_slope(kernel, weights, names["E"])
     gradient = through_scores(kernel, names, slope)
-    return (
-        names,
-        {names[name]: -sp.Rational(str((rates or {}).get(name, 1))) * each for name, each in gradient.items()},
-        slope,
-    )
+    speeds = {name: sp.Rational(str((rates or {}).get(name, 1))) for name in gradient}
+    return names, {names[name]: -speeds[name] * each for name, each in gradient.items()}, slope
 
 
 @door.takes(expression=door.symbolic("R C"))
