@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import public
 import pytest
+import sympy as sp
 import torch
 from conftest import refusal
 
@@ -56,6 +57,25 @@ def test_sizes_are_one_all_through_a_call_and_told():
     )
     assert "a tensor of finite float64 entries" in refusal(lambda: laws.imbalance(one.float(), two))
     assert "not finite" in refusal(lambda: laws.imbalance(one / 0, two))
+
+
+@dataclass(frozen=True)
+class Net:
+    """An object with a size."""
+
+    width: int
+
+
+def test_sizes_of_objects_and_of_symbols_are_those_of_the_call():
+    @door.takes(rows="S k", net=door.instance(Net, k="width"), left=door.symbolic("k m"), right=door.symbolic("m k"))
+    def call(rows, net, left, right):
+        return True
+
+    rows, left = torch.ones(2, 3, dtype=torch.float64), sp.ones(3, 4)
+    assert call(rows, Net(3), left, left.T)
+    assert "net.width = 4" in refusal(lambda: call(rows, Net(4), left, left.T))
+    assert "right = (3, 4)" in refusal(lambda: call(rows, Net(3), left, left))
+    assert "left = 'ones'" in refusal(lambda: call(rows, Net(3), "ones", left))
 
 
 def test_what_the_library_hands_to_itself_is_not_checked_again():
