@@ -51,7 +51,7 @@ def source(name: str, given: str | Path) -> Path:
 
 def _resolved(name, given, allowed):
     """A path with all links followed; one that is empty, or that the system does not take, is refused."""
-    check(name, os.fspath(given), allowed, bool(os.fspath(given)))
+    check(name, given, allowed, isinstance(given, (str, os.PathLike)) and bool(os.fspath(given)))
     try:
         place = Path(os.path.realpath(given))
         os.stat(place)

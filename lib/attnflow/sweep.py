@@ -136,6 +136,9 @@ def run(
     finished and stored first, then :class:`attnflow.runs.TasksFailed` names its settings. Raises WrongUse for wrong ``jobs``,
     an absent device and a folder that cannot be written.
     """
+    runs.check("sweep", sweep, "a Sweep", isinstance(sweep, Sweep))
+    runs.choice("backend", backend, (*joblib.parallel.BACKENDS, *joblib.parallel.EXTERNAL_BACKENDS))
+    runs.check("task", task, "a function", callable(task))
     jobs = runs.integer("jobs", jobs)
     where = runs.device(device)
     folder = paths.folder("folder", folder)
@@ -182,6 +185,7 @@ def keepable(sweep: Sweep, folder: Path, name: str = "folder") -> Path:
 
     Raises WrongUse where the folder cannot be written or made, or one of the two files cannot be replaced.
     """
+    runs.check("sweep", sweep, "a Sweep", isinstance(sweep, Sweep))
     path = paths.folder(name, folder) / f"{sweep.name}.npz"
     for each in (path, path.with_suffix(".json")):
         paths.regular(name, each)

@@ -1,9 +1,13 @@
 """The ground floor: what claims are made of and shown with, pictures, rooms and provenance."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import torch
 
-from attnflow import claims, plot
+from attnflow import claims, plot, sweep
+from attnflow.claims.stored import write_run
 from calls import call, normal
 from calls.ground import SEEDS, rising, times
 
@@ -23,6 +27,24 @@ def numbers(seeds, device):
     return {"a": torch.tensor(seeds, dtype=torch.float64), "widths": (1, 2)}
 
 
+def square(device, x):
+    """A task of a sweep."""
+    return {"a": np.array([x**2])}
+
+
+def new(name):
+    """A path of that name in a new folder."""
+    return str(Path(tempfile.mkdtemp()) / name)
+
+
+def run_file():
+    """The file of a run of one claim."""
+    path = new("run.json")
+    write_run(path, {"seeds": "3:4"}, [row()], True)
+    return path
+
+
+TABLE = sweep.Sweep("squares", "squares", square, {"x": (1, 2)})
 EXPERIMENT = claims.Experiment(numbers)
 CLAIM = claims.chapter_of("own")(
     "one",
@@ -179,6 +201,38 @@ CALLS = {
     "rooms.room": call(lambda: {"chapter": "foundations"}),
     "rooms.cite": call(lambda: {"chapter": "foundations"}),
     "rooms.unique": call(lambda: {"claims": [CLAIM]}, fine={"claims empty": "none is twice"}),
+    "claims.stored.write_run": call(
+        lambda: {"path": new("run.json"), "environment": {"seeds": "3:4"}, "rows": [row()], "complete": True},
+        fine={"environment empty missing": "what is known of it", "rows empty": "no claim was run"},
+    ),
+    "claims.stored.read_run": call(lambda: {"path": run_file()}),
+    "sensitivity.terms": call(lambda: {"table": TABLE}),
+    "sensitivity.apart": call(lambda: {"base": np.ones(3), "other": np.ones(3)}),
+    "sensitivity.change": call(lambda: {"base": {"a": np.ones(3)}, "other": {"a": np.ones(3)}}),
+    "sensitivity.band": call(lambda: {"base": {"a": np.ones(3)}, "several": None}),
+    "sensitivity.measured": call(lambda: {"table": TABLE, "settings": {"x": 1}, "where": torch.device("cpu")}),
+    "sweep.cell": call(lambda: {"sweep": TABLE, "settings": {"x": 1}, "where": torch.device("cpu"), "count": 1}),
+    "sweep.one": call(lambda: {"sweep": TABLE, "settings": {"x": 1}, "where": torch.device("cpu")}),
+    "sweep.run": call(
+        lambda: {
+            "sweep": TABLE,
+            "folder": new("runs"),
+            "jobs": 1,
+            "device": "cpu",
+            "backend": "sequential",
+            "progress": False,
+            "task": sweep.one,
+        },
+        fine={"folder unknown": "a new folder"},
+    ),
+    "sweep.keep": call(
+        lambda: {"sweep": TABLE, "found": [{"a": np.ones(2)}] * 2, "folder": new("results"), "device": "cpu"},
+        fine={"folder unknown": "a new folder"},
+    ),
+    "sweep.keepable": call(
+        lambda: {"sweep": TABLE, "folder": new("results"), "name": "folder"},
+        fine={"folder unknown": "a new folder", "name unknown": LABEL, "name empty": LABEL},
+    ),
     "stamp.code": call(lambda: {"modules": ["attnflow.curves"]}),
     "stamp.bare": call(lambda: {"source": "x = 1"}, fine={"source unknown": "a name is an expression"}),
     "stamp.imports": call(lambda: {"source": "import attnflow.runs"}, fine={"source unknown": STAMPED}),
@@ -186,10 +240,29 @@ CALLS = {
     "stamp.line": call(lambda: {"where": "cpu"}),
 }
 ROOF = "the command line hands it what argparse has read"
+CHECK = "a check: it says itself what was wrong, and the library names it"
+PART = "a part of sweep.run, which hands it its own table and folder"
 MADE = "a kind is made when a module is imported, and a wrong one fails there"
 REASONS = {
     "__main__.*": ROOF,
     "commands.*": ROOF,
     "door.*": MADE,
+    "arguments.*": ROOF,
+    "listing.*": ROOF,
+    "outlet.*": ROOF,
+    "door.kinds.kind_of": MADE,
+    "door.shapes.refuse": MADE,
+    "inputs.*": CHECK,
+    "paths.*": CHECK,
+    "plain.*": PART,
+    "store.*": PART,
+    "workers.*": PART,
+    "files.*": "what the library stores, and where, is checked by who asks for it: paths, sweep.keep, claims.stored",
+    "meanfield.nets.MASSES": MADE,
+    "sensitivity.kept": "it reads a sweep of the book: tests/test_sensitivity.py",
+    "sensitivity.recomputed": "it reads a sweep of the book: tests/test_sensitivity.py",
+    "sensitivity.adopt": "it changes a sweep of the book: tests/test_sensitivity.py",
+    "sweep.kept": "it reads a sweep of the book: tests/test_sweep.py",
+    "sweep.stored": "it reads a sweep of the book: tests/test_sweep.py",
     "claims.settled": "evaluate hands it what the trials have measured",
 }
