@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import warnings
+from contextlib import nullcontext, suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 import attnflow
-from attnflow import claims, flow, rooms
+from attnflow import claims, flow, rooms, runs, sweep
 from attnflow.claims import Control, Experiment, Near, Trial, chapter_of
 from attnflow.commands import registry
 
@@ -30,7 +31,6 @@ ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ROOT / "lib" / "attnflow"
 CHAPTERS = {path.stem: path for path in sorted((ROOT / "notebooks" / "src").glob("*.py"))}
 WHEEL = f"attnflow-{attnflow.__version__}-py3-none-any.whl"
-TABLE = json.loads(versions.TABLE.read_text(encoding="utf-8"))
 THIRD = (ROOT / "book" / "third_parties.md").read_text(encoding="utf-8")
 
 
@@ -96,6 +96,21 @@ def test_papermill_sets_seeds_and_device_before_they_are_used(name):
     assert "SEEDS = [300, 301]" in cells[place].source and "parameters" in cells[place - 1].metadata.tags
     assert not [cell for cell in cells[: place - 1] + cells[place + 1 :] if "SEEDS =" in cell.source]
     assert [at for at, cell in enumerate(cells) if re.search(r"\bSEEDS\b", cell.source)][2] > place
+
+
+def test_stored_runs_are_those_of_the_folder_then_of_the_repository_then_of_the_wheel(tmp_path, monkeypatch):
+    package, folder = tmp_path / "lib" / "attnflow", tmp_path / "folder"
+    places = [place / "results" for place in (package, tmp_path, folder)]
+    found = []
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sweep, "__file__", str(package / "sweep.py"))
+    for place in places:
+        place.mkdir(parents=True)
+        (place / "claims.json").write_text("{}")
+        with suppress(runs.WrongUse):
+            found.append(sweep.home())
+    assert found == places
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +194,7 @@ def test_an_environment_whose_folder_moved_is_mended(tmp_path, place):
     assert told("--mend").splitlines() == [
         f"make: this folder was moved or copied, .venv was made as {before}/.venv: mending it"
     ]
-    tool = subprocess.run([after / ".venv" / "bin" / "tool"], capture_output=True, text=True)
+    tool = subprocess.run(f'"{after}/.venv/bin/tool"', shell=True, capture_output=True, text=True)
     assert tool.stdout.strip() == str(after / ".venv"), tool.stderr
     assert plan(after) == plan(after).replace("--mend", "") and "was moved" not in told()
     assert str(before) not in (after / ".venv" / "bin" / "activate").read_text()
@@ -218,12 +233,28 @@ def test_a_filter_of_warnings_changes_no_verdict_and_hides_none(category, way):
         claims.experiment.forget()
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter(action)
-            rows[action] = way(claim, (0, 1))
+            with suppress(category):
+                rows[action] = way(claim, (0, 1))
             shown[action] = {(str(one.message), one.category) for one in seen}
             with pytest.raises(category) if action == "error" else warnings.catch_warnings(record=True):
                 warnings.warn("outside", category, stacklevel=1)
-    assert all(row.holds and row.control_fails and not row.error for row in rows.values())
+    assert len(rows) == 3 and all(row.holds and row.control_fails and not row.error for row in rows.values())
     assert shown["error"] == shown["default"] == {("said by the experiment", category)} and not shown["ignore"]
+
+
+def test_filters_keep_their_order_and_what_they_match():
+    """The last one that was set comes first, inside as outside."""
+    told = []
+    for inside in (False, True):
+        with warnings.catch_warnings(record=True) as seen, warnings.catch_warnings():
+            warnings.filterwarnings("error", "nothing else says this")
+            warnings.filterwarnings("always", "(?i)SAID", UserWarning)
+            warnings.filterwarnings("ignore", module="hidden")
+            with claims.evaluation.warned() if inside else nullcontext():
+                for module in ("hidden", "open"):
+                    warnings.warn_explicit("said", UserWarning, "file", 1, module=module)
+        told.append([(str(one.message), one.filename) for one in seen])
+    assert told[0] == told[1] == [("said", "file")]
 
 
 def test_what_another_release_says_of_itself_fails_no_test_and_what_it_says_of_us_does():
@@ -256,17 +287,17 @@ def test_pins_are_inside_the_ranges_of_the_package():
 
 def test_the_table_of_releases_is_of_these_ranges_and_everything_passed():
     """Where this fails, the ranges have changed since: make versions."""
-    assert TABLE["ranges"] == versions.ranges() and re.fullmatch(r"\d{4}-\d\d-\d\d", TABLE["date"])
-    oldest, *newest = TABLE["runs"]
-    assert all(map(versions.good, TABLE["runs"])) and len(TABLE["claims"]) == versions.COUNT == 20
-    assert [row["claims"]["passed"] for row in TABLE["runs"]] == [20] * len(TABLE["runs"])
-    assert min(row["units"]["passed"] for row in TABLE["runs"]) > 1000
+    table = json.loads(versions.TABLE.read_text(encoding="utf-8"))
+    assert table["ranges"] == versions.ranges() and re.fullmatch(r"\d{4}-\d\d-\d\d", table["date"])
+    oldest, *newest = table["runs"]
+    assert all(map(versions.good, table["runs"])) and len(table["claims"]) == versions.COUNT == 20
+    assert [row["claims"]["passed"] for row in table["runs"]] == [20] * len(table["runs"])
+    assert min(row["units"]["passed"] for row in table["runs"]) > 1000
     for name, bound in versions.ranges().items():
-        assert inside(bound, oldest["versions"][name]) or oldest["versions"][name].startswith(bound[2:]), name
+        assert oldest["versions"][name].startswith(bound.removeprefix(">=")), name
     ran = [".".join(row["python"].split(".")[:2]) for row in newest]
-    assert sorted([*ran, *TABLE["not run"]]) == list(versions.PYTHONS) and newest[-1]["versions"] == versions.pins(
-        versions.LAST_GOOD
-    )
+    assert sorted([*ran, *table["not run"]]) == list(versions.PYTHONS)
+    assert newest[-1]["versions"] == versions.pins(versions.LAST_GOOD)
 
 
 def test_twenty_claims_are_chosen_by_a_rule():

@@ -92,12 +92,11 @@ def mend():
     head = re.compile(rb"\A#!(?:/bin/sh\n'''exec' \")?" + old + rb"([^\"\s]+)(?:\" \"\$0\" \"\$@\"\n' ''')?\n")
     for entry in os.scandir(folder):
         if entry.is_file(follow_symlinks=False):
-            with open(entry.path, "r+b") as file:
+            with open(entry.path, "rb") as file:
                 text = file.read()
-                if found := head.match(text):
-                    file.seek(0)
+            if found := head.match(text):
+                with open(entry.path, "wb") as file:
                     file.write(_head(os.path.join(folder, os.fsdecode(found[1]))) + text[found.end() :])
-                    file.truncate()
     return subprocess.run([sys.executable, "-m", "venv", "--without-pip", sys.prefix]).returncode
 
 
