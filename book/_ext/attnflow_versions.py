@@ -8,6 +8,7 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 STORED = "results/versions.json"
+ABSENT = "No table is stored yet: `make versions` writes it."
 
 
 def told(row):
@@ -47,6 +48,8 @@ class Versions(SphinxDirective):
         """Draw a sentence and a definition list, in the order in which they were run."""
         path = Path(self.env.srcdir) / STORED
         self.env.note_dependency(str(path))
+        if not path.exists():
+            return [nodes.paragraph("", "", *inline(ABSENT))]
         stored = json.loads(path.read_text(encoding="utf-8"))
         absent = f" Not run: Python {', '.join(stored['not run'])}." if stored["not run"] else ""
         text = f"Run on {stored['date']}, on {stored['system']}, with the {len(stored['claims'])} claims.{absent}"
