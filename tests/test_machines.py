@@ -300,6 +300,46 @@ def test_the_table_of_releases_is_of_these_ranges_and_everything_passed():
     assert newest[-1]["versions"] == versions.pins(versions.LAST_GOOD)
 
 
+def test_the_ends_of_the_ranges_are_what_pip_is_asked_for(monkeypatch, tmp_path):
+    (tmp_path / "good.txt").write_text("# dated\ntorch==9.1\n")
+    monkeypatch.setattr(versions, "LAST_GOOD", tmp_path / "good.txt")
+    monkeypatch.setattr(versions, "ranges", lambda: {"torch": ">=2.4"})
+    assert [versions.wanted(one) for one in ("oldest", "newest", "last good")] == [
+        ["torch==2.4"],
+        ["torch>=2.4"],
+        ["torch==9.1"],
+    ]
+
+
+@pytest.mark.parametrize("failed", [[], ["a test"]])
+def test_a_table_says_which_python_was_not_there_and_only_what_passed_is_last_good(tmp_path, monkeypatch, failed):
+    names = {"TABLE": tmp_path / "versions.json", "LAST_GOOD": tmp_path / "good.txt"}
+
+    def attempt(command, releases, ids, index):
+        units = {"passed": 1, "skipped": 0, "failed": failed}
+        claimed = {"passed": len(ids), "failed": []}
+        return {"releases": releases, "python": command, "versions": {"torch": "9"}, "units": units, "claims": claimed}
+
+    for name, value in names.items():
+        monkeypatch.setattr(versions, name, value)
+    monkeypatch.setattr(versions, "attempt", attempt)
+    monkeypatch.setattr(versions, "PYTHONS", ("3.0", *versions.PYTHONS))
+    here = ".".join(map(str, sys.version_info[:2]))
+    assert versions.found(["no-such-python", sys.executable])[here] == sys.executable
+    monkeypatch.setattr(versions, "found", lambda given: {here: sys.executable, "3.13": "other"})
+    assert versions.main([]) == len(failed)
+    table = json.loads(names["TABLE"].read_text())
+    assert [(row["releases"], row["python"]) for row in table["runs"]] == [
+        ("oldest", sys.executable),
+        ("newest", sys.executable),
+        ("newest", "other"),
+    ]
+    assert "3.0" in table["not run"] and here not in table["not run"]
+    assert names["LAST_GOOD"].exists() == (not failed) and (
+        failed or versions.pins(names["LAST_GOOD"]) == {"torch": "9"}
+    )
+
+
 def test_twenty_claims_are_chosen_by_a_rule():
     chosen = versions.sample(registry())
     assert len(set(chosen)) == 20 and {one.split(".")[0] for one in chosen} == set(rooms.rooms())
