@@ -307,6 +307,7 @@ def test_the_box_says_what_is_claimed_and_what_would_contradict_it():
         (lambda: made(Control("nothing")), "control 'nothing'"),
         (lambda: made(Control("the same", experiment=Experiment(coin, {}))), "control 'the same'"),
         (lambda: made(Control("quota alone", quota=(8, 10))), "control 'quota alone'"),
+        (lambda: made(Control("undefined again", undefined=float("nan"))), "control 'undefined again'"),
         (lambda: made(Control("wrong", quota=(0, 0))), "quota = (0, 0)"),
         (lambda: made(Control("weak", predict=2.0, quota=(3, 10))), "ten seeds without a failure"),
         (lambda: Control("wrong", reads=coin), "control = 'reads'"),
