@@ -203,7 +203,7 @@ def chapter_of(chapter: str, cite: tuple = (), **defaults) -> Callable[..., Clai
 
 
 def _parts(trial):
-    """The fields of a trial, to be compared: a NaN is equal to every other, which it is to none where Python 3.13 compares them."""
+    """The fields of a trial, to be compared: a NaN is equal to every other, as it is not where Python 3.13 compares them."""
     values = (getattr(trial, one.name) for one in fields(trial))
     return tuple("nan" if value != value else value for value in values)
 
