@@ -167,12 +167,13 @@ def run(
 
 
 def home() -> Path:
-    """The folder ``results``: of the working directory or one above it, else of the library's own repository.
+    """The folder ``results``: of the working directory or one above it, else of the library's repository, else of its wheel.
 
     Raises WrongUse where there is none.
     """
     here = Path.cwd()
-    places = [*(folder / "results" for folder in (here, *here.parents)), Path(__file__).parents[2] / "results"]
+    own = Path(__file__).parent
+    places = [folder / "results" for folder in (here, *here.parents, own.parents[1], own)]
     found = next((place for place in places if (place / "claims.json").is_file()), None)
     runs.check(
         "results", str(here), "a working directory inside the book, whose folder results is read", found is not None

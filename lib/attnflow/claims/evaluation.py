@@ -1,7 +1,9 @@
 """Claims run on seeds: the numbers of a trial and of its control, and the verdict on both."""
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from tqdm import tqdm
@@ -13,6 +15,24 @@ from attnflow.claims.quota import counted, enough
 from attnflow.claims.row import Row, blank
 
 
+@contextmanager
+def warned() -> Iterator[None]:
+    """Let a warning be a warning inside a ``with``, or a function so decorated: it is shown, and ends no run.
+
+    Filters that make an error of a warning, those of ``python -W error`` for example, are taken as "default"; all others stay.
+    """
+    filters = list(warnings.filters)
+    if "error" not in {action for action, *_ in filters}:
+        yield
+        return
+    with warnings.catch_warnings():
+        for action, text, category, module, line in reversed(filters):
+            known = [getattr(pattern, "pattern", pattern) or "" for pattern in (text, module)]
+            warnings.filterwarnings("default" if action == "error" else action, known[0], category, known[1], line)
+        yield
+
+
+@warned()
 def evaluate(claim: Claim, seeds: Sequence[int], device: object = None) -> Row:
     """Run a ``claim`` and its control on fresh ``seeds``, on a ``device``. Returns a Row.
 
@@ -108,6 +128,7 @@ class Verdicts(Mapping):
         return len(self._claims)
 
 
+@warned()
 def _measure(claim, stack, device, part, first=False, further=False):
     """Add what one stack of seeds says of a claim and its control; a ``further`` one, of what has a quota alone."""
     own, control, seconds, errors = part
@@ -123,6 +144,7 @@ def _measure(claim, stack, device, part, first=False, further=False):
     seconds[0] += time.perf_counter() - began
 
 
+@warned()
 def _finished(claim, part):
     """The row of a claim, from all its stacks."""
     own, control, seconds, errors = part
