@@ -15,6 +15,7 @@ import math
 import pkgutil
 import signal
 import sys
+import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import torch
+from matplotlib import pyplot
 
 from attnflow import runs, stamp
 
@@ -198,6 +200,7 @@ def outcome(function, arguments, longest=LONGEST):
         return "clear" if clear else "obscure", f"{type(error).__name__}: {said.splitlines()[0] if said else ''}"
     finally:
         signal.alarm(0)
+        pyplot.close("all")
 
 
 def positional(function, arguments):
@@ -289,7 +292,8 @@ def main(arguments=None):
     if options.missing:
         print("\n".join(missing(options.word)))
         return 0
-    found = run(options.word)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # for what writes where it should not
+        found = run(options.word)
     for each in found if options.rows else ():
         if each.outcome != "clear":
             print(f"{each.outcome:8} {each.name}({each.parameter}: {each.wrong}) {each.said[:90]}")

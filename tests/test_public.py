@@ -33,7 +33,8 @@ def test_every_row_is_of_a_public_function_and_names_each_of_its_parameters():
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_wrong_calls_are_refused_in_one_line(name):
+def test_wrong_calls_are_refused_in_one_line(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     found = list(public.probe(name, FUNCTIONS[name], ROWS[name]))
     told = [f"{each.parameter}: {each.wrong} {each.outcome} {each.said}" for each in found if each.outcome != "clear"]
     assert [line for line in told if " obscure " not in line] == []

@@ -41,7 +41,8 @@ def folder(name: str, given: str | Path) -> Path:
 def source(name: str, given: str | Path) -> Path:
     """Check that the path ``given``, called ``name``, is a regular file that can be read. Returns the Path."""
     allowed = "a regular file that exists and can be read"
-    check(name, os.fspath(given), allowed, _resolved(name, given, allowed).is_file())
+    place = _resolved(name, given, allowed)
+    check(name, os.fspath(given), allowed, place.is_file())
     try:
         open(given, "rb").close()
     except OSError as error:

@@ -21,6 +21,7 @@ COLOURS = {
     "black": "#212121",
 }
 AXES, COLOUR = door.instance(Axes), door.choice(*COLOURS)
+KNOWN = door.either(door.together(), door.together(door.CURVE, door.CURVE))
 LINES = door.several(door.instance((tuple, list)))
 CLAIM = door.is_a("a Claim", lambda value: hasattr(value, "predicted"))
 PHASES = ("#1560A822", "#C96F1E22", "#2E8B5722", "#6A1FC01C")  # the last two digits are how opaque
@@ -58,7 +59,16 @@ def figure(columns=1, rows=1, width=7.2, height=2.9, ylabel="", **keywords):
 
 
 def _numbers(values):
+    """Tensors of any device, arrays and lists as an array."""
     return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+
+
+def _curve(times, values):
+    """Times and values as arrays that can be drawn against each other."""
+    times, values = _numbers(times), _numbers(values)
+    fits = 0 < times.ndim <= values.ndim <= 2 and times.shape in (values.shape, values.shape[:1])
+    runs.check("values", f"of shape {values.shape}", f"(K,) or (K, S) for times {times.shape}, (K,) or the same", fits)
+    return times, values
 
 
 @door.takes(axes=AXES, times=door.CURVE, values=door.CURVE, colour=COLOUR, label=door.LABEL)
@@ -67,7 +77,7 @@ def measured(axes, times, values, colour="blue", label=None, **keywords):
 
     times: (K,) or (K, S); values: (K, S); keywords: of matplotlib's ``plot``. Returns the lines.
     """
-    lines = axes.plot(_numbers(times), _numbers(values), color=COLOURS[colour], **{"lw": 1.8, "alpha": 0.45} | keywords)
+    lines = axes.plot(*_curve(times, values), color=COLOURS[colour], **{"lw": 1.8, "alpha": 0.45} | keywords)
     if label:
         lines[0].set_label(label)
     return lines
@@ -80,7 +90,7 @@ def theory(axes, times, values, label=None, colour="black", **keywords):
     times, values: (K,); label: in the legend; keywords: of matplotlib's ``plot``. Returns the lines.
     """
     style = {"ls": (0, (4, 2.5)), "lw": 1.2, "zorder": 5} | keywords
-    return axes.plot(_numbers(times), _numbers(values), color=COLOURS[colour], label=label, **style)
+    return axes.plot(*_curve(times, values), color=COLOURS[colour], label=label, **style)
 
 
 @door.takes(axes=AXES, start=door.NUMBER, end=door.NUMBER, index=door.INDEX, label=door.LABEL)
@@ -183,12 +193,18 @@ def panel(axes, lines, legend=None, look=None, places=None, **settings):
         axes.legend(**{"fontsize": 7} | legend)
 
 
-@door.takes(times=door.CURVE, values=door.CURVE, colours=door.several(COLOUR), labels=door.several(door.LABEL))
+@door.takes(
+    times=door.CURVE, values=door.CURVE, colours=door.several(COLOUR), labels=door.several(door.LABEL), known=KNOWN
+)
 def family(times, values, colours, labels, known=()):
     """Lines of ``panel``, one for each entry of the last axis of some ``values`` (K, S, J).
 
     times: (K,) or (K, S); colours, labels: (J,); known: times (T,) and predicted values (T, J), where there are any.
     """
+    counts = {len(colours), len(labels), np.shape(values)[-1]}
+    runs.check(
+        "lines", sorted(counts), "as many colours and labels as values have in their last axis", len(counts) == 1
+    )
     return [
         (times, values[..., place], *look, *(known and (known[0], known[1][:, place])))
         for place, look in enumerate(zip(colours, labels, strict=True))

@@ -24,6 +24,7 @@ TERMS = {"nudge": NUDGE, "threads": THREADS, "edge": EDGE, "band": BAND}
 TOLERANCE = 1e-6  # relative: what another order of sums may do to a calm cell
 
 TABLE, ARRAYS = door.instance(sweep.Sweep), door.named(door.instance(np.ndarray))
+SETTINGS = door.is_a("a dict of settings of the table", lambda value: isinstance(value, dict) and bool(value))
 
 
 @door.takes(table=TABLE)
@@ -53,6 +54,7 @@ def change(base: dict, other: dict) -> float:
     return max(apart(values, other[name]) for name, values in base.items())
 
 
+@door.takes(table=TABLE, settings=SETTINGS, where=sweep.WHERE)
 def measured(table: sweep.Sweep, settings: dict, where: torch.device) -> list[store.Step]:
     """A task of ``sweep.run`` with its sensitivity and, above ``EDGE``, its band, each in a file of its own.
 
@@ -78,7 +80,7 @@ def measured(table: sweep.Sweep, settings: dict, where: torch.device) -> list[st
     return [own, store.Step(own.identity | {"sensitivity": TERMS, "brief": table.brief}, make)]
 
 
-@door.takes(base=ARRAYS)
+@door.takes(base=ARRAYS, several=door.either(door.several(ARRAYS), door.is_a("None", lambda value: value is None)))
 def band(base: dict, several: list[dict] | None) -> dict:
     """``low:NAME`` and ``high:NAME``, the lowest and highest of ``several`` runs, NaN where there are None: name -> array.
 

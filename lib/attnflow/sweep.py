@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from attnflow import files, paths, plain, runs, stamp, store, threads, workers
+from attnflow import door, files, paths, plain, runs, stamp, store, threads, workers
 
 BESIDE = ":"  # in the names of what is measured of a cell besides its own arrays
 DIGEST = "sha256"  # of the arrays, in what stands beside them: two renames are not one
@@ -96,11 +96,23 @@ class Sweep:
         return self._same | {"device": where.type, "settings": settings}
 
 
+def _settings(name, value, sizes):
+    """Settings of a task: those of its sweep."""
+    known = sorted({*sizes.arguments["sweep"].axes, *sizes.arguments["sweep"].fixed})
+    given = sorted(value) if isinstance(value, dict) else value
+    runs.check(name, given, f"a dict of the settings {', '.join(known)}", given == known)
+
+
+SWEEP, SETTINGS, WHERE = door.instance(Sweep), _settings, door.instance(torch.device)
+
+
+@door.takes(sweep=SWEEP, settings=SETTINGS, where=WHERE)
 def one(sweep: Sweep, settings: dict, where: torch.device) -> list[store.Step]:
     """A task of a ``sweep`` with some ``settings`` on ``where``: one file, that of the arrays of its cell."""
     return [store.Step(sweep.identity(settings, where), lambda _: cell(sweep, settings, where))]
 
 
+@door.takes(sweep=SWEEP, settings=SETTINGS, where=WHERE, count=door.COUNT)
 def cell(sweep: Sweep, settings: dict, where: torch.device, count: int = 1) -> dict:
     """One task of a ``sweep``, its ``settings``, run now on ``where``, with ``count`` threads. Returns name -> array.
 
@@ -139,6 +151,7 @@ def run(
     runs.check("sweep", sweep, "a Sweep", isinstance(sweep, Sweep))
     runs.choice("backend", backend, (*joblib.parallel.BACKENDS, *joblib.parallel.EXTERNAL_BACKENDS))
     runs.check("task", task, "a function", callable(task))
+    runs.check("progress", progress, "True or False", isinstance(progress, bool))
     jobs = runs.integer("jobs", jobs)
     where = runs.device(device)
     folder = paths.folder("folder", folder)
@@ -200,6 +213,8 @@ def keep(sweep: Sweep, found: list[dict], folder: Path, device: object = None, *
     front of its own. Raises WrongUse where tasks returned arrays of different names or shapes, and as :func:`keepable` does.
     """
     path = keepable(sweep, folder)
+    listed = isinstance(found, list) and all(isinstance(arrays, dict) for arrays in found)
+    runs.check("found", found, "a list of dicts, what run has returned", listed)
     path.parent.mkdir(parents=True, exist_ok=True)
     files.tidy(path.parent)
     sizes = [len(values) for values in sweep.axes.values()]

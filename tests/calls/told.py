@@ -65,7 +65,7 @@ CALLS = {
     "claims.evaluate": call(lambda: {"claim": CLAIM, "seeds": SEEDS, "device": "cpu"}),
     "claims.evaluate_all": call(
         lambda: {"claims": [CLAIM], "seeds": SEEDS, "device": "cpu", "more": (7,)},
-        fine={"claims empty": "no claim, no row"},
+        fine={"claims empty": "no claim, no row", "more empty": "no further seeds"},
     ),
     "claims.enough": call(lambda: {"good": np.array([True, False]), "quota": (1, 10)}),
     "claims.show": call(lambda: {"value": 0.5}, fine={"value nan inf 0 -1": NAN}),
@@ -79,7 +79,7 @@ CALLS = {
         lambda: {"accepted": (0.5, 1.5), "values": [1.0]},
         fine={"values empty nan -1": NAN, "accepted nan -1": NAN},
     ),
-    "claims.dots.places": call(lambda: {"low": 1.0, "high": 2.0}, fine={"low 0 -1": PLACE}),
+    "claims.dots.places": call(lambda: {"low": 1.0, "high": 2.0}, fine={"low 0 -1": PLACE, "high 0 -1": PLACE}),
     "claims.dots.svg": call(
         lambda: {"measured": [1.0], "control": [3.0], "accepted": (0.5, 1.5), "predicted": 1.0, "title": "one"},
         fine={
@@ -87,7 +87,7 @@ CALLS = {
             "control empty nan -1": NAN,
             "accepted nan -1": NAN,
             "predicted nan inf 0 -1": NAN,
-            "title unknown": LABEL,
+            "title unknown empty": LABEL,
         },
     ),
     "claims.dots.image": call(
@@ -114,6 +114,7 @@ CALLS = {
     ),
     "claims.kinds.derived": call(
         lambda: {"function": lambda: 1.0, "holds": claims.Above(0.0), "predict": None, "kind": ""},
+        fine={"kind empty unknown": LABEL},
     ),
     "claims.kinds.proof": call(lambda: {"holds": lambda: True}),
     "claims.kinds.count": call(lambda: {"counted": lambda: 3.0, "known": 3}, fine={"known 0 -1 dtype": "any number"}),
@@ -137,7 +138,12 @@ CALLS = {
     ),
     "plot.measured": call(
         lambda: {"axes": axes(), "times": times()[:, 0], "values": rising()} | COLOURS,
-        fine={"label empty unknown": LABEL, "times nan inf dtype": DRAWN, "values nan inf dtype": DRAWN},
+        fine={
+            "values broadcast": "one run",
+            "label empty unknown": LABEL,
+            "times nan inf dtype": DRAWN,
+            "values nan inf dtype": DRAWN,
+        },
     ),
     "plot.theory": call(
         lambda: {"axes": axes(), "times": times()[:, 0], "values": rising()[:, 0]} | COLOURS,
@@ -154,7 +160,7 @@ CALLS = {
         lambda: {"axes": axes(), "steps": [0.1, 0.2], "anchor": 1.0, "order": 2.0, "label": "one"},
         fine={"label empty unknown": LABEL, "order 0 -1": "any order", "steps -1": PLACE},
     ),
-    "plot.predicted": call(lambda: {"claim": CLAIM, "record": None}),
+    "plot.predicted": call(lambda: {"claim": CLAIM, "record": None}, fine={"record type": "this claim needs none"}),
     "plot.scaling": call(
         lambda: {"axes": axes(), "rows": [(rising(2), "blue", "one")], "steps": [0.1, 0.2]}, fine={"steps -1": PLACE}
     ),
@@ -176,7 +182,10 @@ CALLS = {
             "labels": ["a", "b"],
             "known": (),
         },
-        fine={"times nan inf dtype axis": DRAWN, "values nan inf dtype axis": DRAWN},
+        fine={
+            "times nan inf dtype axis empty broadcast": "it is looked at when it is drawn",
+            "values nan inf dtype axis empty stack": "it is looked at when it is drawn",
+        },
     ),
     "plot.loglog": call(
         lambda: {"axes": axes(), "places": [1.0, 2.0], "rows": [(rising(2), "blue", "one")]}, fine={"places -1": PLACE}
@@ -203,13 +212,20 @@ CALLS = {
     "rooms.unique": call(lambda: {"claims": [CLAIM]}, fine={"claims empty": "none is twice"}),
     "claims.stored.write_run": call(
         lambda: {"path": new("run.json"), "environment": {"seeds": "3:4"}, "rows": [row()], "complete": True},
-        fine={"environment empty missing": "what is known of it", "rows empty": "no claim was run"},
+        fine={
+            "environment empty missing": "what is known of it",
+            "path unknown": "a new file",
+            "rows empty": "no claim was run",
+        },
     ),
     "claims.stored.read_run": call(lambda: {"path": run_file()}),
     "sensitivity.terms": call(lambda: {"table": TABLE}),
     "sensitivity.apart": call(lambda: {"base": np.ones(3), "other": np.ones(3)}),
     "sensitivity.change": call(lambda: {"base": {"a": np.ones(3)}, "other": {"a": np.ones(3)}}),
-    "sensitivity.band": call(lambda: {"base": {"a": np.ones(3)}, "several": None}),
+    "sensitivity.band": call(
+        lambda: {"base": {"a": np.ones(3)}, "several": None},
+        fine={"several none": "a cell that is not chaotic has no band"},
+    ),
     "sensitivity.measured": call(lambda: {"table": TABLE, "settings": {"x": 1}, "where": torch.device("cpu")}),
     "sweep.cell": call(lambda: {"sweep": TABLE, "settings": {"x": 1}, "where": torch.device("cpu"), "count": 1}),
     "sweep.one": call(lambda: {"sweep": TABLE, "settings": {"x": 1}, "where": torch.device("cpu")}),
@@ -231,7 +247,7 @@ CALLS = {
     ),
     "sweep.keepable": call(
         lambda: {"sweep": TABLE, "folder": new("results"), "name": "folder"},
-        fine={"folder unknown": "a new folder", "name unknown": LABEL, "name empty": LABEL},
+        fine={"folder unknown": "a new folder", "name unknown empty none type": "a name for a refusal"},
     ),
     "stamp.code": call(lambda: {"modules": ["attnflow.curves"]}),
     "stamp.bare": call(lambda: {"source": "x = 1"}, fine={"source unknown": "a name is an expression"}),

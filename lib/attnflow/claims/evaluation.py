@@ -38,7 +38,7 @@ def evaluate(claim: Claim, seeds: Sequence[int], device: object = None) -> Row:
 
     A number that is NaN neither makes a claim hold nor a control fail.
     """
-    runs.check("claim", claim, "a Claim", isinstance(claim, Claim))
+    _asked([claim], seeds, device)
     if not claim.testable:
         return blank(claim)
     began = time.perf_counter()
@@ -86,9 +86,10 @@ def evaluate_all(
     claims, so that the records of one stack are all that is kept at a time; the rows then come together at the end, and a bar
     shows how far the work is.
     """
-    for claim in claims:
-        runs.check("claim", claim, "a Claim", isinstance(claim, Claim))
-    runs.replicas(seeds, 1)
+    _asked(claims, seeds, device)
+    runs.check("more", more, "a list of seeds", isinstance(more, Sequence))
+    if more:
+        runs.replicas(more, 1)
     parts = {claim.id: ([], [], [0.0], []) for claim in claims}
     stacks, further = (
         [tuple(some[start : start + CHUNK]) for start in range(0, len(some), CHUNK)] for some in (seeds, more)
@@ -129,6 +130,14 @@ class Verdicts(Mapping):
 
 
 @warned()
+def _asked(claims, seeds, device):
+    """Check what is to be run. The library is not told that it is inside: an experiment may be the caller's own."""
+    known = isinstance(claims, (list, tuple)) and all(isinstance(claim, Claim) for claim in claims)
+    runs.check("claims", claims, "a list of Claim", known)
+    runs.replicas(seeds, 1)
+    runs.device(device)
+
+
 def _measure(claim, stack, device, part, first=False, further=False):
     """Add what one stack of seeds says of a claim and its control; a ``further`` one, of what has a quota alone."""
     own, control, seconds, errors = part
