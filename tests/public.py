@@ -72,22 +72,22 @@ def part(function, module):
 
 
 def public():
-    """What the library pages list and what takes an argument: "module.function" -> function, without the parts of sections."""
+    """What the library pages list: "module.function" -> function, without the parts of sections."""
     found, listed = {}, pages().public
     for module in stamp.library():
         for name in listed(module):
             value = getattr(importlib.import_module(module), name)
-            called = callable(value) and not inspect.isclass(value) and inspect.signature(value).parameters
-            if called and not part(value, module):
+            if callable(value) and not inspect.isclass(value) and not part(value, module):
                 found[f"{module.removeprefix('attnflow.')}.{name}"] = value
     return found
 
 
 def missing(word=""):
-    """The public functions whose name contains a ``word`` and that have neither a row nor a reason, maybe one of their module."""
+    """Public functions with a ``word`` in their name that take arguments and have no row and no reason, own or of the module."""
     rows, reasons = table()
     known = set(rows) | set(reasons)
-    return [name for name in public() if word in name and not known & {name, f"{name.rpartition('.')[0]}.*"}]
+    asked = [name for name, function in public().items() if word in name and inspect.signature(function).parameters]
+    return [name for name in asked if not known & {name, f"{name.rpartition('.')[0]}.*"}]
 
 
 def table():

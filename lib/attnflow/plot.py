@@ -20,10 +20,8 @@ COLOURS = {
     "sky": "#2A9BE0",
     "black": "#212121",
 }
-AXES, COLOUR = door.instance(Axes), door.choice(*COLOURS)
 KNOWN = door.either(door.together(), door.together(door.CURVE, door.CURVE))
-LINES = door.several(door.instance((tuple, list)))
-CLAIM = door.is_a("a Claim", lambda value: hasattr(value, "predicted"))
+AXES, COLOUR, LINES = door.instance(Axes), door.choice(*COLOURS), door.several(door.instance((tuple, list)))
 PHASES = ("#1560A822", "#C96F1E22", "#2E8B5722", "#6A1FC01C")  # the last two digits are how opaque
 STYLE = {
     "figure.dpi": 200,
@@ -151,7 +149,7 @@ def loglog_guide(axes, steps, anchor, order, label=None):
     return theory(axes, *power_law(steps, anchor, order), label=label)
 
 
-@door.takes(claim=CLAIM)
+@door.takes(claim=door.is_a("a Claim", lambda value: hasattr(value, "predicted")))
 def predicted(claim, record=None):
     """What a ``claim`` predicts, as the one number that a dashed line is drawn from: its mean over the runs of a ``record``.
 
@@ -202,9 +200,7 @@ def family(times, values, colours, labels, known=()):
     times: (K,) or (K, S); colours, labels: (J,); known: times (T,) and predicted values (T, J), where there are any.
     """
     counts = {len(colours), len(labels), np.shape(values)[-1]}
-    runs.check(
-        "lines", sorted(counts), "as many colours and labels as values have in their last axis", len(counts) == 1
-    )
+    runs.check("lines", sorted(counts), "as many colours and labels as lines in the last axis", len(counts) == 1)
     return [
         (times, values[..., place], *look, *(known and (known[0], known[1][:, place])))
         for place, look in enumerate(zip(colours, labels, strict=True))
@@ -231,12 +227,8 @@ def power_law(places, anchor, power):
 @door.takes(
     boxes=door.several(door.together(door.LABEL, door.NUMBER, door.NUMBER, COLOUR)),
     links=door.several(door.together(door.INDEX, door.INDEX), 0),
-    size=door.together(door.POSITIVE, door.POSITIVE, door.POSITIVE),
-    half=door.POSITIVE,
-    text=door.POSITIVE,
-    line=door.POSITIVE,
-    head=door.POSITIVE,
-    gap=door.POSITIVE,
+    size=door.together(*[door.POSITIVE] * 3),
+    **dict.fromkeys(("half", "text", "line", "head", "gap"), door.POSITIVE),
 )
 def diagram(boxes, links, size, half=0.5, text=8.5, line=1.5, head=8, gap=21):
     """Boxes and arrows between them. Returns (figure, axes), for what is written beside.

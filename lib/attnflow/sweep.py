@@ -55,12 +55,8 @@ class Sweep:
         both = sorted(self.axes.keys() & self.fixed.keys())
         runs.check("settings", both, "either axes or fixed, not both", not both)
         runs.names("probe", tuple(self.probe), (*self.axes, *self.fixed))
-        for part, form in (
-            ("axes", plain.values),
-            ("fixed", plain.value),
-            ("probe", plain.values),
-            ("brief", plain.value),
-        ):
+        forms = (plain.values, plain.value) * 2
+        for part, form in zip(("axes", "fixed", "probe", "brief"), forms, strict=True):
             given = getattr(self, part)
             object.__setattr__(self, part, {name: form(name, one) for name, one in given.items()})
 
@@ -98,21 +94,21 @@ class Sweep:
 
 def _settings(name, value, sizes):
     """Settings of a task: those of its sweep."""
-    known = sorted({*sizes.arguments["sweep"].axes, *sizes.arguments["sweep"].fixed})
+    known = sorted(sizes.arguments["sweep"].axes | sizes.arguments["sweep"].fixed)
     given = sorted(value) if isinstance(value, dict) else value
     runs.check(name, given, f"a dict of the settings {', '.join(known)}", given == known)
 
 
-SWEEP, SETTINGS, WHERE = door.instance(Sweep), _settings, door.instance(torch.device)
+SWEEP, WHERE = door.instance(Sweep), door.instance(torch.device)
 
 
-@door.takes(sweep=SWEEP, settings=SETTINGS, where=WHERE)
+@door.takes(sweep=SWEEP, settings=_settings, where=WHERE)
 def one(sweep: Sweep, settings: dict, where: torch.device) -> list[store.Step]:
     """A task of a ``sweep`` with some ``settings`` on ``where``: one file, that of the arrays of its cell."""
     return [store.Step(sweep.identity(settings, where), lambda _: cell(sweep, settings, where))]
 
 
-@door.takes(sweep=SWEEP, settings=SETTINGS, where=WHERE, count=door.COUNT)
+@door.takes(sweep=SWEEP, settings=_settings, where=WHERE, count=door.COUNT)
 def cell(sweep: Sweep, settings: dict, where: torch.device, count: int = 1) -> dict:
     """One task of a ``sweep``, its ``settings``, run now on ``where``, with ``count`` threads. Returns name -> array.
 
@@ -121,8 +117,7 @@ def cell(sweep: Sweep, settings: dict, where: torch.device, count: int = 1) -> d
     with threads.held(count):
         found = sweep.function(device=where, **settings)
     arrays = {
-        name: value.cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
-        for name, value in found.items()
+        name: np.asarray(value.cpu() if isinstance(value, torch.Tensor) else value) for name, value in found.items()
     }
     names = [name for name in arrays if not isinstance(name, str) or BESIDE in name]
     runs.check("names of arrays", names, f"texts without {BESIDE!r}", not names)
@@ -131,6 +126,7 @@ def cell(sweep: Sweep, settings: dict, where: torch.device, count: int = 1) -> d
     return arrays
 
 
+@door.takes(sweep=SWEEP, progress=door.FLAG, task=door.FUNCTION)
 def run(
     sweep: Sweep,
     folder: Path,
@@ -148,10 +144,7 @@ def run(
     finished and stored first, then :class:`attnflow.runs.TasksFailed` names its settings. Raises WrongUse for wrong ``jobs``,
     an absent device and a folder that cannot be written.
     """
-    runs.check("sweep", sweep, "a Sweep", isinstance(sweep, Sweep))
     runs.choice("backend", backend, (*joblib.parallel.BACKENDS, *joblib.parallel.EXTERNAL_BACKENDS))
-    runs.check("task", task, "a function", callable(task))
-    runs.check("progress", progress, "True or False", isinstance(progress, bool))
     jobs = runs.integer("jobs", jobs)
     where = runs.device(device)
     folder = paths.folder("folder", folder)
@@ -206,6 +199,7 @@ def keepable(sweep: Sweep, folder: Path, name: str = "folder") -> Path:
     return path
 
 
+@door.takes(sweep=SWEEP, found=door.several(door.instance(dict)))
 def keep(sweep: Sweep, found: list[dict], folder: Path, device: object = None, **more: dict) -> Path:
     """Store a whole ``sweep`` in a ``folder`` as NAME.npz and, with what made it, NAME.json, both or none. Returns the former.
 
@@ -213,8 +207,6 @@ def keep(sweep: Sweep, found: list[dict], folder: Path, device: object = None, *
     front of its own. Raises WrongUse where tasks returned arrays of different names or shapes, and as :func:`keepable` does.
     """
     path = keepable(sweep, folder)
-    listed = isinstance(found, list) and all(isinstance(arrays, dict) for arrays in found)
-    runs.check("found", found, "a list of dicts, what run has returned", listed)
     path.parent.mkdir(parents=True, exist_ok=True)
     files.tidy(path.parent)
     sizes = [len(values) for values in sweep.axes.values()]
