@@ -200,7 +200,6 @@ def test_axes_are_arrays_ranges_and_numbers_of_any_library(results, tmp_path, ax
         ({"axes": {"x": ()}}, "values of x"),
         ({"axes": {"x": "abc"}}, "values of x"),
         ({"axes": {"x": iter([1])}}, "values of x"),
-        ({"axes": {"x": ("\ud800",)}}, "x = "),
         ({"fixed": {"w": np.ones(2)}}, "w = array"),
         ({"fixed": {"x": 1}}, "settings = ['x']"),
         ({"probe": {"y": (1,)}}, "probe = 'y'"),

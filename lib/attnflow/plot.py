@@ -140,7 +140,7 @@ def ticks(axis, values):
     axis.set_minor_locator(NullLocator())
 
 
-@door.takes(axes=AXES, steps=door.ARRAY, anchor=door.POSITIVE, order=door.NUMBER, label=door.LABEL)
+@door.takes(axes=AXES, steps=door.ARRAY, anchor=door.ARRAY, order=door.NUMBER, label=door.LABEL)
 def loglog_guide(axes, steps, anchor, order, label=None):
     """A dashed line of slope ``order`` through ``anchor`` at the largest of the ``steps``: what a theory of that order predicts.
 
@@ -217,7 +217,7 @@ def loglog(axes, places, rows, **settings):
     panel(axes, [(places, *row) for row in rows], places=places, xscale="log", yscale="log", **settings)
 
 
-@door.takes(places=door.ARRAY, anchor=door.NUMBER, power=door.NUMBER)
+@door.takes(places=door.ARRAY, anchor=door.ARRAY, power=door.EXACT)
 def power_law(places, anchor, power):
     """The ``power`` law through ``anchor`` at the largest of some ``places``: the two arrays that ``theory`` takes."""
     places = np.sort(_numbers(places))

@@ -184,7 +184,7 @@ def later(run: dict, values: torch.Tensor) -> torch.Tensor:
     return torch.where(run["tau"] >= run["tau_1"], values, torch.nan)
 
 
-@door.takes(scores="gaps: ... 3 3")
+@door.takes(scores=door.either("gaps: ... 3 3", "array gaps: ... 3 3"))
 def watched(scores: torch.Tensor) -> torch.Tensor:
     """The four attention ``scores`` that Theorem 3.2 speaks of, of all nine: (..., 3, 3) -> (..., 4)."""
     return scores[..., *zip(*WATCHED, strict=True)]
