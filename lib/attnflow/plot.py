@@ -21,6 +21,7 @@ COLOURS = {
     "black": "#212121",
 }
 AXES, COLOUR = door.instance(Axes), door.choice(*COLOURS)
+LABELS = door.either(door.LABEL, door.several(door.LABEL))  # of one curve, or of several drawn in one call
 LINES = door.several(door.instance((tuple, list)))
 CLAIM = door.is_a("a Claim", lambda value: hasattr(value, "predicted"))
 PHASES = ("#1560A822", "#C96F1E22", "#2E8B5722", "#6A1FC01C")  # the last two digits are how opaque
@@ -73,11 +74,12 @@ def measured(axes, times, values, colour="blue", label=None, **keywords):
     return lines
 
 
-@door.takes(axes=AXES, times=door.CURVE, values=door.CURVE, label=door.LABEL, colour=COLOUR)
+@door.takes(axes=AXES, times=door.CURVE, values=door.CURVE, label=LABELS, colour=COLOUR)
 def theory(axes, times, values, label=None, colour="black", **keywords):
     """What is predicted, drawn last and thin, so that runs are seen under it: one dashed line of a dark ``colour`` on ``axes``.
 
-    times, values: (K,); label: in the legend; keywords: of matplotlib's ``plot``. Returns the lines.
+    times: (K,); values: (K,), or (K, J) for several lines; label: in the legend, one or J; keywords: of matplotlib's ``plot``.
+    Returns the lines.
     """
     style = {"ls": (0, (4, 2.5)), "lw": 1.2, "zorder": 5} | keywords
     return axes.plot(_numbers(times), _numbers(values), color=COLOURS[colour], label=label, **style)
