@@ -145,7 +145,7 @@ def test_a_number_that_was_changed_after_the_run_is_refused(tmp_path):
     assert "digest" in refusal(lambda: read_run(path))
 
 
-QUICK, SAMPLE = 0.5, 6  # seconds that a row took, and how many of these rows are run again
+QUICK, SAMPLE = 0.5, 4  # seconds that a row took, and how many of these rows are run again
 
 
 def functions(claim):
