@@ -1,4 +1,4 @@
-"""The stored chapters: they agree with their sources, they are one clean run, and run again they give the same text and figures."""
+"""The stored chapters: they agree with their sources, are one clean run, and run again they give the same text and figures."""
 
 import os
 import re
@@ -147,7 +147,7 @@ def test_running_again_gives_the_stored_text_and_figures_with_two_threads(name):
     assert not (report := validate(HERE / f"{name}.ipynb", threads=2)), report
 
 
-CELL = "# %%\n# | name: fig-{0}\n# | caption: A line.\n# | alt: {0}.\nfrom attnflow.plot import plt\nplt.plot({1})\nplt.show()\n\n"
+CELL = "# %%\n# | name: fig-{0}\n# | caption: One.\n# | alt: {0}.\nfrom attnflow import plot\nplot.plt.plot({1})\n\n"
 
 
 def test_running_again_finds_a_figure_that_another_cell_draws(tmp_path):

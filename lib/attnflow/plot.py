@@ -58,17 +58,13 @@ def figure(columns=1, rows=1, width=7.2, height=2.9, ylabel="", **keywords):
     return drawn, axes
 
 
-def _numbers(values):
-    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
-
-
 @door.takes(axes=AXES, times=door.CURVE, values=door.CURVE, colour=COLOUR, label=door.LABEL)
 def measured(axes, times, values, colour="blue", label=None, **keywords):
     """All runs as pale lines of one ``colour`` on ``axes``; one ``label`` in the legend for the whole stack.
 
     times: (K,) or (K, S); values: (K, S); keywords: of matplotlib's ``plot``. Returns the lines.
     """
-    lines = axes.plot(_numbers(times), _numbers(values), color=COLOURS[colour], **{"lw": 1.8, "alpha": 0.45} | keywords)
+    lines = axes.plot(runs.array(times), runs.array(values), color=COLOURS[colour], **{"lw": 1.8, "alpha": 0.45} | keywords)
     if label:
         lines[0].set_label(label)
     return lines
@@ -82,7 +78,7 @@ def theory(axes, times, values, label=None, colour="black", **keywords):
     Returns the lines.
     """
     style = {"ls": (0, (4, 2.5)), "lw": 1.2, "zorder": 5} | keywords
-    return axes.plot(_numbers(times), _numbers(values), color=COLOURS[colour], label=label, **style)
+    return axes.plot(runs.array(times), runs.array(values), color=COLOURS[colour], label=label, **style)
 
 
 @door.takes(axes=AXES, start=door.NUMBER, end=door.NUMBER, index=door.INDEX, label=door.LABEL)
@@ -151,7 +147,7 @@ def predicted(claim, record=None):
     """
     value = claim.predicted(record)
     runs.check(f"claim {claim.id}", value, "one that predicts a number", value is not None)
-    return float(_numbers(value).mean())
+    return float(runs.array(value).mean())
 
 
 @door.takes(axes=AXES, rows=LINES, steps=door.ARRAY)
@@ -210,7 +206,7 @@ def loglog(axes, places, rows, **settings):
 @door.takes(places=door.ARRAY, anchor=door.NUMBER, power=door.NUMBER)
 def power_law(places, anchor, power):
     """The ``power`` law through ``anchor`` at the largest of some ``places``: the two arrays that ``theory`` takes."""
-    places = np.sort(_numbers(places))
+    places = np.sort(runs.array(places))
     return places, float(anchor) * (places / places[-1]) ** float(power)
 
 

@@ -109,7 +109,7 @@ def cell(sweep: Sweep, settings: dict, where: torch.device, count: int = 1) -> d
     with threads.held(count):
         found = sweep.function(device=where, **settings)
     arrays = {
-        name: value.cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+        name: runs.array(value)
         for name, value in found.items()
     }
     names = [name for name in arrays if not isinstance(name, str) or BESIDE in name]

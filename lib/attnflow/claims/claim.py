@@ -205,6 +205,4 @@ def chapter_of(chapter: str, cite: tuple = (), **defaults) -> Callable[..., Clai
 
 def _plain(value):
     """A tensor or a number as a float64 array (S,)."""
-    return np.atleast_1d(value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)).astype(
-        float
-    )
+    return np.atleast_1d(runs.array(value)).astype(float)
