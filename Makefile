@@ -11,16 +11,18 @@ FORCE ?=
 SALT ?= public
 SUBMISSIONS ?=
 UNSAFE ?=
-# Options of `make claims` and `make mutants`, for example ARGS="--chapter foundations".
+# Options of `make claims`, `make mutants` and `make versions`, for example ARGS="--chapter foundations".
 ARGS ?=
 
 PY := .venv/bin/python
 READY := .venv/.ready
 GRADING := .venv-grading/.ready
+# An environment holds the path of the folder in which it was made: after a move it is mended before anything else.
+MOVED := $(shell grep -q '^command = ' .venv/pyvenv.cfg 2>/dev/null && ! grep -qF " $$(pwd -P)/.venv" .venv/pyvenv.cfg && echo moved)
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: book test test-all mutants notebooks claims check assignments grade bench lab doctor help clean
+.PHONY: book test test-all mutants notebooks claims check assignments grade bench lab versions doctor help clean
 
 book: $(READY) ## build the book into _build and print its address
 	@$(PY) book/build.py
@@ -60,7 +62,10 @@ lab: $(READY) ## open the notebooks in JupyterLab
 	@$(PY) -c "import jupyterlab_myst" 2>/dev/null || $(PY) -m pip install -q jupyterlab==4.6.6 jupyterlab-myst==2.7.0
 	@$(PY) -m jupyterlab --notebook-dir notebooks
 
-doctor: ## one line each on python, venv, disk, torch, threads, chromium, bubblewrap
+versions: $(READY) ## try the oldest and the newest releases of what the library needs (ARGS="--python PATH", ARGS=--last-good)
+	@nice $(PY) tests/versions.py --torch-index "$(TORCH_INDEX)" $(ARGS)
+
+doctor: ## one line each on python, venv, disk, torch, the library, threads, chromium, bubblewrap
 	@$(if $(wildcard $(PY)),$(PY),$(PYTHON)) lib/attnflow/doctor.py
 
 help: ## this list
@@ -70,7 +75,11 @@ clean: ## remove the built book and all caches; .venv, notebooks and results sta
 	rm -rf _build .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
-$(READY): requirements.txt pyproject.toml
+.PHONY: moved
+moved:
+	@$(PY) lib/attnflow/doctor.py --mend
+
+$(READY): requirements.txt pyproject.toml $(MOVED)
 	@$(PYTHON) -c "" 2>/dev/null || { echo "make: there is no '$(PYTHON)'; install Python 3.11 or newer, or say where it is: make book PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "make: this book needs Python 3.11 or newer, '$(PYTHON)' is $$($(PYTHON) -c 'import platform; print(platform.python_version())'); try make book PYTHON=python3.12"; exit 1; }
 	@test -x $(PY) || $(PYTHON) -c "import venv, ensurepip" 2>/dev/null || { echo "make: '$(PYTHON)' has no venv module; on Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }

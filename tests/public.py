@@ -15,6 +15,7 @@ import math
 import pkgutil
 import signal
 import sys
+import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import torch
+from matplotlib import pyplot
 
 from attnflow import runs, stamp
 
@@ -70,22 +72,22 @@ def part(function, module):
 
 
 def public():
-    """What the library pages list and what takes an argument: "module.function" -> function, without the parts of sections."""
+    """What the library pages list: "module.function" -> function, without the parts of sections."""
     found, listed = {}, pages().public
     for module in stamp.library():
         for name in listed(module):
             value = getattr(importlib.import_module(module), name)
-            called = callable(value) and not inspect.isclass(value) and inspect.signature(value).parameters
-            if called and not part(value, module):
+            if callable(value) and not inspect.isclass(value) and not part(value, module):
                 found[f"{module.removeprefix('attnflow.')}.{name}"] = value
     return found
 
 
 def missing(word=""):
-    """The public functions whose name contains a ``word`` and that have neither a row nor a reason, maybe one of their module."""
+    """Public functions with a ``word`` in their name that take arguments and have no row and no reason, own or of the module."""
     rows, reasons = table()
     known = set(rows) | set(reasons)
-    return [name for name in public() if word in name and not known & {name, f"{name.rpartition('.')[0]}.*"}]
+    asked = [name for name, function in public().items() if word in name and inspect.signature(function).parameters]
+    return [name for name in asked if not known & {name, f"{name.rpartition('.')[0]}.*"}]
 
 
 def table():
@@ -198,6 +200,7 @@ def outcome(function, arguments, longest=LONGEST):
         return "clear" if clear else "obscure", f"{type(error).__name__}: {said.splitlines()[0] if said else ''}"
     finally:
         signal.alarm(0)
+        pyplot.close("all")
 
 
 def positional(function, arguments):
@@ -289,7 +292,8 @@ def main(arguments=None):
     if options.missing:
         print("\n".join(missing(options.word)))
         return 0
-    found = run(options.word)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # for what writes where it should not
+        found = run(options.word)
     for each in found if options.rows else ():
         if each.outcome != "clear":
             print(f"{each.outcome:8} {each.name}({each.parameter}: {each.wrong}) {each.said[:90]}")

@@ -8,13 +8,13 @@ import pytest
 import torch
 from elsewhere import DEVICE, Misplaced, There, pretended
 from rooms import PROBLEMS
+from test_ledger import CLAIMS, quick
 from test_plot import FIGURES as OF_CLAIMS
 from test_plot import ROOMS
 
 from attnflow import claims, flow, runs
 from attnflow.claims import experiment
 from attnflow.cooccurrence import figures as texts
-from attnflow.cooccurrence import maps as stopping
 from attnflow.cooccurrence import setting
 from attnflow.encoder import figures as nets
 from attnflow.encoder import lazy, limits, pairs, rates, theorem
@@ -97,7 +97,11 @@ def two_steps(row, settings, where, method):
 
 @pytest.mark.parametrize(
     ("row", "options", "methods"),
-    [(row, options, METHODS[: None if not place else 1]) for row in PROBLEMS for place, options in enumerate(row.options)],
+    [
+        (row, options, METHODS[: None if not place else 1])
+        for row in PROBLEMS
+        for place, options in enumerate(row.options)
+    ],
 )
 def test_every_problem_runs_there_by_every_method(row, options, methods):
     """The methods know nothing of options: with the first of them all are tried, descent with the others."""
@@ -154,15 +158,12 @@ FIGURES = {
     "duals": lambda run: texts.dual_figure(
         setting.base.but(**WORDS)(*run), setting.BROKEN["repeated"].but(**WORDS)(*run)
     ),
-    "stops": lambda run: stopping.stops_figure(
-        setting.base.but(**WORDS)(*run), {name: one.but(**WORDS)(*run) for name, one in setting.BROKEN.items() if name != "few"}
-    ),
     "conditions": lambda run: nets.conditions_figure(all_settings(theorem.conditions_run, run)),
     "kernel": lambda run: nets.kernel_figure(
         *(one.but(**NET)(*run) for one in (limits.random_run, limits.limit_run, limits.given_run))
     ),
     "rate": lambda run: nets.rate_figure(
-        rates.wide_run.but(width=16, steps=20)(*run), rates.field_run.but(width=16, steps=20)(*run)
+        rates.wide_run.but(width=16, steps=600)(*run), rates.field_run.but(width=16, steps=600)(*run)
     ),
     "entropy": lambda run: nets.entropy_figure(
         limits.entropy_run.but(**NET, measure=partial(limits.deficits, scalings=(0.25, 0.5, 0.75, 1.0, 1.25)))(*run)
@@ -170,7 +171,9 @@ FIGURES = {
     "lazy": lambda run: nets.lazy_figure(
         {key: one.but(widths=(16, 32), copies=1)(*run) for key, one in lazy.RUNS.items()}
     ),
-    "pairs": lambda run: nets.pairs_figure({s: pairs.pairs_run.but(widths=(16, 32), scaling=s)(*run) for s in (0.5, 1)}),
+    "pairs": lambda run: nets.pairs_figure(
+        {s: pairs.pairs_run.but(widths=(16, 32), scaling=s)(*run) for s in (0.5, 1)}
+    ),
     "floors": lambda run: figures_values.floors_figure(
         linear.spans(*run, widths=(1, 2, 3), copies=3, **HEADS), (1, 2, 3), threshold=2
     ),
@@ -200,8 +203,22 @@ FIGURES = {
 }
 
 
-@pytest.mark.parametrize("name", FIGURES)
+SLOW = (pytest.mark.notebook, pytest.mark.slow)  # in the last group of notebooks, in make test-all only
+LONG = ("order_figure", "attention_figure", "phases_figure", "decayed heads", "pairs", "starts", "portrait", "logistic")
+LONG += ("arrivals", "duals", "shares", "reach", "lazy", "balances", "small start", "failures", "rate")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW) if name.endswith(LONG) else name for name in FIGURES])
 def test_a_figure_of_records_there_is_drawn(name, away):
     figure = FIGURES[name](((0, 1), away))
     figure.canvas.draw()
     assert any(axes.has_data() for axes in figure.axes)
+
+
+@pytest.mark.parametrize(
+    "name", [name if place % 4 == 0 else pytest.param(name, marks=SLOW) for place, name in enumerate(quick())]
+)
+def test_a_claim_is_run_there(name, away):
+    """The quick ones of all rooms, each with its control, and what each reads of its record; one of four every day."""
+    row, home = (claims.evaluate(CLAIMS[name], (300,), where) for where in (away, "cpu"))
+    assert row.measured == home.measured and row.control_measured == home.control_measured

@@ -219,7 +219,7 @@ def test_the_figure_has_the_level_that_the_law_predicts():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: theory.agreement(("relu",)), "kernel = 'relu'"),
+        (lambda: theory.agreement(("relu",)), "kernels[0] = 'relu'"),
         (lambda: theory.score_law_holds("sum", ("exp",)), "key shift"),
         (lambda: theory.polynomial_laws("exp", degree=0), "degree = 0"),
         (lambda: counting.counted(model.Layer(d=1, k=1, o=1), common=True), "d = 1"),

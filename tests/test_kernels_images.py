@@ -14,6 +14,7 @@ from attnflow import flow, runs, sweep, vit
 from attnflow.kernels import figures_images, images, minibatches, pathfinder, rowtokens, stages
 
 CPU = torch.device("cpu")
+PART = torch.zeros(1, 3, 2, dtype=runs.DTYPE)
 SIZES = [{}, {"distractors": 3}, {"pixels": 16, "length": 8, "short": 5, "distractors": 2}]
 
 
@@ -58,9 +59,12 @@ def test_nothing_but_the_paths_tells_the_label():
 
 
 def test_distances_of_dots_by_hand():
-    pictures = torch.zeros(1, 2, 8, 8)
+    pictures = torch.zeros(1, 2, 8, 8, dtype=runs.DTYPE)
     pictures[0, 0, 1, 2] = pictures[0, 0, 4, 6] = pictures[0, 1, 0, 0] = pictures[0, 1, 0, 1] = pathfinder.DOT
     assert pathfinder.distances(pictures).tolist() == [[25, 1]]
+    pictures[0, 0, 0, 0] = pathfinder.DOT
+    pictures[0, 1, 0, 0] = pathfinder.LIT
+    assert "dots of a picture = (1, 3)" in refusal(lambda: pathfinder.distances(pictures))
 
 
 def test_a_run_draws_the_same_pictures_in_any_stack():
@@ -232,7 +236,7 @@ def test_the_part_that_rescaling_closes():
 
 
 def test_patches_are_squares_of_pixels():
-    pictures = torch.arange(64.0).reshape(8, 8)
+    pictures = torch.arange(64.0).double().reshape(8, 8)
     assert torch.equal(stages.patches(pictures)[2], pictures[4:, :4].reshape(-1))
 
 
@@ -251,14 +255,14 @@ def test_readings_of_the_stored_runs_by_hand(monkeypatch):
         "test accuracy, convolution": np.array([[[0.1, 0.8], [0.1, 0.6]]]),
         "test accuracy, second": second,
     }
-    monkeypatch.setattr(images.sweep, "kept", lambda name: ({"kernels-pathfinder": arrays, "other": {}}[name], {}))
+    monkeypatch.setattr(images.sweep, "kept", lambda name: ({"kernels-pathfinder": arrays}[name], {}))
     parts = [images.learned(), images.learned("first", look=0), images.learned("convolution")]
     assert parts == pytest.approx([0.65, 0.4, 0.7])
     assert images.learned(kernels=stages.KERNELS) == pytest.approx(0.8)
     assert images.lead() == pytest.approx(0.15 / (0.005**0.5 / 2**0.5))
     assert images.lead(kernel="normalised_gaussian") == pytest.approx(0.05 / (0.005**0.5 / 2**0.5))
-    with pytest.raises(KeyError):
-        images.learned(name="other")
+    assert "name = 'other'" in refusal(lambda: images.learned(name="other"))
+    assert "look = 2" in refusal(lambda: images.learned(look=2))
 
 
 @pytest.mark.parametrize(("name", "net"), [("rate", "softmax"), ("beside", "convolution")])
@@ -311,12 +315,14 @@ def test_the_figure_of_the_digits_marks_the_chosen_rates():
         (lambda: pathfinder.pictures(runs.streams((0,), "data"), 5, length=11), "at most pixels = 8"),
         (lambda: pathfinder.pictures(runs.streams((0,), "data"), 5, distractors=40), "few enough for 8 pixels"),
         (lambda: pathfinder.pictures(runs.streams((0,), "data"), 5, matched=2), "matched = 2"),
-        (lambda: stages.patches(torch.zeros(6, 6)), "pixels = 6"),
+        (lambda: stages.patches(torch.zeros(6, 6).double()), "pixels = 6"),
         (lambda: stages.stages(CPU, 0, train=64, test=20, contrast=0), "contrast = 0"),
         (lambda: stages.stages(CPU, 0, count=0), "count = 0"),
         (lambda: rowtokens.network("sigmoid"), "variant = 'sigmoid'"),
         (lambda: minibatches.Convolution(channels=0), "channels = 0"),
-        (lambda: minibatches.batched(None, torch.zeros(1, 3, 2), torch.zeros(1, 3), 4, 0.1), "size = 4"),
+        (lambda: minibatches.batched(sum, PART, torch.zeros(1, 3).long(), 4, 0.1), "size = 4"),
+        (lambda: minibatches.batched(sum, PART, torch.zeros(1, 3).long(), 3, 0 * PART[:, 0, 0]), "step = 0.0"),
+        (lambda: stages.Course(sum, PART, torch.zeros(1, 3).long(), 3, 1, 0.1, 1), "test = 3"),
     ],
 )
 def test_bad_input_is_one_clear_error(call, words):

@@ -23,8 +23,12 @@ def test_steps_on_the_grid_are_those_of_single_runs():
 
 def test_the_best_rate_counts_a_failure_as_infinite():
     gone = torch.inf
-    took = torch.tensor([[1.0, 1.0, gone, gone, gone], [9.0, 9.0, 9.0, gone, gone], [10.0, 10.0, 10.0, 10.0, 10.0]])
+    took = torch.tensor(
+        [[1.0, 1.0, gone, gone, gone], [9.0, 9.0, 9.0, gone, gone], [10.0, 10.0, 10.0, 10.0, 10.0]]
+    ).double()
     assert race.best(took) == 1
+    took[0, 0] = torch.nan
+    assert "NaN" in refusal(lambda: race.best(took))
 
 
 @pytest.mark.parametrize("wrong", [{"kernel": "sigmoid"}, {"trained": "W_K"}], ids=str)

@@ -199,7 +199,7 @@ WRONG = {
     "kernel": ("relu", "kernel = 'relu'"),
     "c": (0.0, "c = 0.0"),
     "beta": (-1.0, "beta = -1.0"),
-    "keys": ((1.0, float("nan"), 2.0), "keys = "),
+    "keys": ((1.0, float("nan"), 2.0), r"keys\[1\] = nan"),
     "values": ((1.0, 2.0), "as many as the keys, 3"),
     "target": (float("inf"), "target = inf"),
     "starts": (0, "starts = 0"),

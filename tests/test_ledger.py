@@ -153,12 +153,16 @@ def functions(claim):
     return {claim.trial.experiment.function, claim.control.of(claim.trial).experiment.function}
 
 
+def quick():
+    """Names of the claims that run in a moment, whatever was run before."""
+    slow = set().union(*(functions(claim) for name, claim in CLAIMS.items() if rows()[name].seconds > QUICK))
+    return [name for name, claim in CLAIMS.items() if not functions(claim) & slow and claim.trial.seeded]
+
+
 def sample():
     """Rows that are run again: other ones with every change of the code, the same ones for the same code."""
     code = stamp.code(stamp.library())
-    slow = set().union(*(functions(claim) for name, claim in CLAIMS.items() if rows()[name].seconds > QUICK))
-    quick = [name for name, claim in CLAIMS.items() if not functions(claim) & slow and claim.trial.seeded]
-    return sorted(quick, key=lambda name: hashlib.sha256(f"{code} {name}".encode()).digest())[:SAMPLE]
+    return sorted(quick(), key=lambda name: hashlib.sha256(f"{code} {name}".encode()).digest())[:SAMPLE]
 
 
 @pytest.mark.claims

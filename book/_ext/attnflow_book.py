@@ -5,6 +5,7 @@ from pathlib import Path
 
 import attnflow_api
 import attnflow_ledger
+import attnflow_versions
 
 # What the theme writes and a page that is read from a disk, without a network, is better without.
 TIDY = (
@@ -50,6 +51,7 @@ def setup(app):
     app.add_directive("attnflow-claim", attnflow_ledger.Told)
     app.add_directive("attnflow-environment", attnflow_ledger.Environment)
     app.add_directive("attnflow-sensitivity", attnflow_ledger.Sensitivity)
+    app.add_directive("attnflow-versions", attnflow_versions.Versions)
     app.add_directive("attnflow-api", attnflow_api.Library)
     app.connect("autodoc-process-docstring", attnflow_api.docstring)
     app.connect("autodoc-process-signature", attnflow_api.signature)

@@ -1,16 +1,18 @@
 """One line on each thing that the book needs: is it here, and if not, what to do.
 
 Uses the standard library only and imports nothing of attnflow, so that it runs before anything is installed:
-``python3 lib/attnflow/doctor.py``.
+``python3 lib/attnflow/doctor.py``. With ``--mend`` it repairs the environment that runs it after its folder was moved.
 """
 
 import importlib.util
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 
+HERE = os.path.dirname(os.path.realpath(__file__))
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 CHROMIUM = ("/usr/bin/chromium", "chromium", "chromium-browser")
 
@@ -29,15 +31,25 @@ def venv():
 
 def disk():
     """Room for the environment: 3 GB with the CPU build of torch."""
-    free = shutil.disk_usage(os.path.dirname(os.path.abspath(__file__))).free / 1e9
+    free = shutil.disk_usage(HERE).free / 1e9
     return free >= 3, f"{free:.0f} GB free", f"free 3 GB ({free:.1f} GB are free), 10 GB for the CUDA build of torch"
 
 
 def torch():
-    """The torch build, asked in its own process, because it may be absent or broken."""
+    """The torch build."""
     code = "import torch; print(torch.__version__, 'with a GPU' if torch.cuda.is_available() else 'on the CPU')"
-    asked = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
-    return asked.returncode == 0, asked.stdout.strip(), "make book installs it into .venv"
+    good, said = _asked(code)
+    return good, said, "make book installs it into .venv"
+
+
+def attnflow():
+    """The library itself: whether it can be imported, and whether it is the one of this folder."""
+    good, said = _asked("import attnflow, os; print(os.path.dirname(os.path.realpath(attnflow.__file__)))")
+    if _moved():
+        return False, "", f"this folder was moved or copied, .venv was made as {made_at()}: make book mends it"
+    if not good:
+        return False, "", f"{said}: make book installs it into .venv"
+    return said == HERE, f"imported from {said}", f"the one that is imported lies in {said}, not here: make book"
 
 
 def threads():
@@ -58,7 +70,55 @@ def bubblewrap():
     return bool(found), found or "", "only for grading assignments; on Debian: sudo apt install bubblewrap"
 
 
-CHECKS = (python, venv, disk, torch, threads, chromium, bubblewrap)
+def made_at():
+    """Where the environment that runs this was made, as its pyvenv.cfg says; where it is, if that says nothing."""
+    try:
+        with open(os.path.join(sys.prefix, "pyvenv.cfg"), encoding="utf-8") as file:
+            said = re.search(r"^command = .* -m venv (?:--\S+ )*(.+)$", file.read(), re.M)
+    except OSError:
+        said = None
+    return said.group(1) if said else sys.prefix
+
+
+def mend():
+    """Let the commands of a moved environment call the Python that is now beside them. Returns the status of venv.
+
+    pip writes the path of its Python into the first line of every command; where a system could not read the new one there,
+    a shell starts it, as pip does it too. venv writes the scripts that activate, and where the environment is.
+    """
+    before, folder = made_at(), os.path.dirname(sys.executable)
+    print(f"make: this folder was moved or copied, .venv was made as {before}: mending it", flush=True)
+    old = re.escape(os.fsencode(os.path.join(before, os.path.basename(folder), "")))
+    head = re.compile(rb"\A#!(?:/bin/sh\n'''exec' \")?" + old + rb"([^\"\s]+)(?:\" \"\$0\" \"\$@\"\n' ''')?\n")
+    for entry in os.scandir(folder):
+        if entry.is_file(follow_symlinks=False):
+            with open(entry.path, "rb") as file:
+                text = file.read()
+            if found := head.match(text):
+                with open(entry.path, "wb") as file:
+                    file.write(_head(os.path.join(folder, os.fsdecode(found[1]))) + text[found.end() :])
+    return subprocess.run([sys.executable, "-m", "venv", "--without-pip", sys.prefix]).returncode
+
+
+def _head(path):
+    """The first line of a command that the Python at ``path`` runs; the first three where it is too long or has a space."""
+    plain = " " not in path and len(path) < 120
+    return os.fsencode(f"#!{path}\n" if plain else f"#!/bin/sh\n'''exec' \"{path}\" \"$0\" \"$@\"\n' '''\n")
+
+
+def _moved():
+    """Whether the environment that runs this was made in another place."""
+    return os.path.realpath(made_at()) != os.path.realpath(sys.prefix)
+
+
+def _asked(code):
+    """What another process of this Python says to ``code``, which may be broken: (whether it ended well, its last line)."""
+    asked = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    lines = (asked.stderr if asked.returncode else asked.stdout).strip().splitlines()
+    return asked.returncode == 0, lines[-1] if lines else ""
+
+
+CHECKS = (python, venv, disk, torch, attnflow, threads, chromium, bubblewrap)
 NEEDED = (python, venv, disk)
 
 
@@ -73,4 +133,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(mend() if "--mend" in sys.argv[1:] else main())

@@ -41,7 +41,8 @@ def folder(name: str, given: str | Path) -> Path:
 def source(name: str, given: str | Path) -> Path:
     """Check that the path ``given``, called ``name``, is a regular file that can be read. Returns the Path."""
     allowed = "a regular file that exists and can be read"
-    check(name, os.fspath(given), allowed, _resolved(name, given, allowed).is_file())
+    place = _resolved(name, given, allowed)
+    check(name, os.fspath(given), allowed, place.is_file())
     try:
         open(given, "rb").close()
     except OSError as error:
@@ -51,7 +52,7 @@ def source(name: str, given: str | Path) -> Path:
 
 def _resolved(name, given, allowed):
     """A path with all links followed; one that is empty, or that the system does not take, is refused."""
-    check(name, os.fspath(given), allowed, bool(os.fspath(given)))
+    check(name, given, allowed, isinstance(given, (str, os.PathLike)) and bool(os.fspath(given)))
     try:
         place = Path(os.path.realpath(given))
         os.stat(place)

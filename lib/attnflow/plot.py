@@ -20,10 +20,10 @@ COLOURS = {
     "sky": "#2A9BE0",
     "black": "#212121",
 }
-AXES, COLOUR = door.instance(Axes), door.choice(*COLOURS)
+KNOWN = door.either(door.together(), door.together(door.CURVE, door.CURVE))
+AXES, COLOUR, LINES = door.instance(Axes), door.choice(*COLOURS), door.several(door.instance((tuple, list)))
 LABELS = door.either(door.LABEL, door.several(door.LABEL))  # of one curve, or of several drawn in one call
-LINES = door.several(door.instance((tuple, list)))
-CLAIM = door.is_a("a Claim", lambda value: hasattr(value, "predicted"))
+ONE = door.either(door.EXACT, "real: ")  # such as an exponent of sympy, and the mean of a tensor
 PHASES = ("#1560A822", "#C96F1E22", "#2E8B5722", "#6A1FC01C")  # the last two digits are how opaque
 STYLE = {
     "figure.dpi": 200,
@@ -58,13 +58,21 @@ def figure(columns=1, rows=1, width=7.2, height=2.9, ylabel="", **keywords):
     return drawn, axes
 
 
+def _curve(times, values):
+    """Times and values as arrays that can be drawn against each other."""
+    times, values = runs.array(times), runs.array(values)
+    fits = 0 < times.ndim <= values.ndim <= 2 and times.shape in (values.shape, values.shape[:1])
+    runs.check("values", f"of shape {values.shape}", f"(K,) or (K, S) for times {times.shape}, (K,) or the same", fits)
+    return times, values
+
+
 @door.takes(axes=AXES, times=door.CURVE, values=door.CURVE, colour=COLOUR, label=door.LABEL)
 def measured(axes, times, values, colour="blue", label=None, **keywords):
     """All runs as pale lines of one ``colour`` on ``axes``; one ``label`` in the legend for the whole stack.
 
     times: (K,) or (K, S); values: (K, S); keywords: of matplotlib's ``plot``. Returns the lines.
     """
-    lines = axes.plot(runs.array(times), runs.array(values), color=COLOURS[colour], **{"lw": 1.8, "alpha": 0.45} | keywords)
+    lines = axes.plot(*_curve(times, values), color=COLOURS[colour], **{"lw": 1.8, "alpha": 0.45} | keywords)
     if label:
         lines[0].set_label(label)
     return lines
@@ -78,7 +86,7 @@ def theory(axes, times, values, label=None, colour="black", **keywords):
     Returns the lines.
     """
     style = {"ls": (0, (4, 2.5)), "lw": 1.2, "zorder": 5} | keywords
-    return axes.plot(runs.array(times), runs.array(values), color=COLOURS[colour], label=label, **style)
+    return axes.plot(*_curve(times, values), color=COLOURS[colour], label=label, **style)
 
 
 @door.takes(axes=AXES, start=door.NUMBER, end=door.NUMBER, index=door.INDEX, label=door.LABEL)
@@ -139,7 +147,7 @@ def loglog_guide(axes, steps, anchor, order, label=None):
     return theory(axes, *power_law(steps, anchor, order), label=label)
 
 
-@door.takes(claim=CLAIM)
+@door.takes(claim=door.is_a("a Claim", lambda value: hasattr(value, "predicted")))
 def predicted(claim, record=None):
     """What a ``claim`` predicts, as the one number that a dashed line is drawn from: its mean over the runs of a ``record``.
 
@@ -181,12 +189,16 @@ def panel(axes, lines, legend=None, look=None, places=None, **settings):
         axes.legend(**{"fontsize": 7} | legend)
 
 
-@door.takes(times=door.CURVE, values=door.CURVE, colours=door.several(COLOUR), labels=door.several(door.LABEL))
+@door.takes(
+    times=door.CURVE, values=door.CURVE, colours=door.several(COLOUR), labels=door.several(door.LABEL), known=KNOWN
+)
 def family(times, values, colours, labels, known=()):
     """Lines of ``panel``, one for each entry of the last axis of some ``values`` (K, S, J).
 
     times: (K,) or (K, S); colours, labels: (J,); known: times (T,) and predicted values (T, J), where there are any.
     """
+    counts = {len(colours), len(labels), np.shape(values)[-1]}
+    runs.check("lines", sorted(counts), "as many colours and labels as lines in the last axis", len(counts) == 1)
     return [
         (times, values[..., place], *look, *(known and (known[0], known[1][:, place])))
         for place, look in enumerate(zip(colours, labels, strict=True))
@@ -203,7 +215,7 @@ def loglog(axes, places, rows, **settings):
     panel(axes, [(places, *row) for row in rows], places=places, xscale="log", yscale="log", **settings)
 
 
-@door.takes(places=door.ARRAY, anchor=door.NUMBER, power=door.NUMBER)
+@door.takes(places=door.ARRAY, anchor=ONE, power=ONE)
 def power_law(places, anchor, power):
     """The ``power`` law through ``anchor`` at the largest of some ``places``: the two arrays that ``theory`` takes."""
     places = np.sort(runs.array(places))
@@ -213,12 +225,8 @@ def power_law(places, anchor, power):
 @door.takes(
     boxes=door.several(door.together(door.LABEL, door.NUMBER, door.NUMBER, COLOUR)),
     links=door.several(door.together(door.INDEX, door.INDEX), 0),
-    size=door.together(door.POSITIVE, door.POSITIVE, door.POSITIVE),
-    half=door.POSITIVE,
-    text=door.POSITIVE,
-    line=door.POSITIVE,
-    head=door.POSITIVE,
-    gap=door.POSITIVE,
+    size=door.together(*[door.POSITIVE] * 3),
+    **dict.fromkeys(("half", "text", "line", "head", "gap"), door.POSITIVE),
 )
 def diagram(boxes, links, size, half=0.5, text=8.5, line=1.5, head=8, gap=21):
     """Boxes and arrows between them. Returns (figure, axes), for what is written beside.

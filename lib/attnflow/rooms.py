@@ -65,8 +65,8 @@ class Room:
 
 def unique(claims: Sequence) -> tuple:
     """Check that no two ``claims`` share an id or, in one chapter, a title, and return them."""
-    for claim in claims:
-        inputs.check("claim", claim, "a Claim", hasattr(claim, "control"))
+    known = isinstance(claims, (list, tuple)) and all(hasattr(claim, "control") for claim in claims)
+    inputs.check("claims", claims, "a list of Claim", known)
     ids, titles = [claim.id for claim in claims], [(claim.chapter, claim.title) for claim in claims]
     for name, found in (("claim id", ids), ("title", titles)):
         twice = [one for one in found if found.count(one) > 1]

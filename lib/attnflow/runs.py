@@ -71,6 +71,7 @@ def state(given: State, shapes: dict | None = None) -> State:
     ok = isinstance(given, dict) and bool(given) and all(isinstance(name, str) for name in given)
     check("state", given, "a dict, name -> tensor, that is not empty", ok)
     if shapes is not None:
+        check("shapes", shapes, "a dict, name -> shape", isinstance(shapes, dict))
         check("state", sorted(given), f"a dict with the names {', '.join(sorted(shapes))}", set(given) == set(shapes))
     stack, where = None, None
     for name, value in given.items():

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from attnflow import files, flow, runs, store, sweep, workers
+from attnflow import door, files, flow, runs, store, sweep, workers
 
 NUDGE = 1e-12  # relative: thousands of roundings, so that a rerun of a cell that is not chaotic stays within its sensitivity
 THREADS = 2
@@ -23,12 +23,17 @@ BAND = 8
 TERMS = {"nudge": NUDGE, "threads": THREADS, "edge": EDGE, "band": BAND}
 TOLERANCE = 1e-6  # relative: what another order of sums may do to a calm cell
 
+TABLE, ARRAYS = door.instance(sweep.Sweep), door.named(door.instance(np.ndarray))
+SETTINGS = door.is_a("a dict of settings of the table", lambda value: isinstance(value, dict) and bool(value))
 
+
+@door.takes(table=TABLE)
 def terms(table: sweep.Sweep) -> dict:
     """How the sensitivity of a ``table`` is measured, to be stored beside it."""
     return TERMS | {"probe": table.probe, "brief": table.brief}
 
 
+@door.takes(base=door.instance(np.ndarray), other=door.instance(np.ndarray))
 def apart(base: np.ndarray, other: np.ndarray) -> float:
     """Largest difference of two arrays over the largest finite entry of ``base``; infinite where not finite alike.
 
@@ -42,11 +47,14 @@ def apart(base: np.ndarray, other: np.ndarray) -> float:
     return float(gap.max(initial=0.0) / max(np.abs(base[finite]).max(initial=0.0), 1e-300))
 
 
+@door.takes(base=ARRAYS, other=ARRAYS)
 def change(base: dict, other: dict) -> float:
     """The largest :func:`apart` of the arrays of two runs of one cell, ``base`` and ``other``, name -> array."""
+    runs.check("other", sorted(other), f"arrays with the names {', '.join(sorted(base))}", set(other) >= set(base))
     return max(apart(values, other[name]) for name, values in base.items())
 
 
+@door.takes(table=TABLE, settings=SETTINGS, where=sweep.WHERE)
 def measured(table: sweep.Sweep, settings: dict, where: torch.device) -> list[store.Step]:
     """A task of ``sweep.run`` with its sensitivity and, above ``EDGE``, its band, each in a file of its own.
 
@@ -72,6 +80,7 @@ def measured(table: sweep.Sweep, settings: dict, where: torch.device) -> list[st
     return [own, store.Step(own.identity | {"sensitivity": TERMS, "brief": table.brief}, make)]
 
 
+@door.takes(base=ARRAYS, several=door.either(door.several(ARRAYS), door.is_a("None", lambda value: value is None)))
 def band(base: dict, several: list[dict] | None) -> dict:
     """``low:NAME`` and ``high:NAME``, the lowest and highest of ``several`` runs, NaN where there are None: name -> array.
 
@@ -169,6 +178,7 @@ class Kept:
         )
 
 
+@door.takes(table=TABLE)
 def kept(table: sweep.Sweep) -> Kept:
     """What is stored of the chaos in a ``table``. Raises WrongUse where the sweep, or its sensitivity, is absent."""
     arrays, _ = sweep.stored(table.name)
@@ -179,6 +189,7 @@ def kept(table: sweep.Sweep) -> Kept:
     return Kept(table, own, arrays[":sensitivity"], *bands)
 
 
+@door.takes(table=TABLE, cells=door.COUNT)
 def recomputed(table: sweep.Sweep, cells: int = 3, device: object = "cpu") -> dict[int, tuple[float, bool]]:
     """Recompute some ``cells`` of a stored ``table``, spread over it, on ``device``. Returns place -> (change, within).
 
@@ -194,6 +205,7 @@ def recomputed(table: sweep.Sweep, cells: int = 3, device: object = "cpu") -> di
     return found
 
 
+@door.takes(table=TABLE)
 def adopt(table: sweep.Sweep, device: object = "cpu") -> dict[int, float]:
     """Write the hash of today's code beside a stored ``table``, with what three cells recomputed on ``device`` say of it.
 

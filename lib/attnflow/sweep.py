@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from attnflow import files, paths, plain, runs, stamp, store, threads, workers
+from attnflow import door, files, paths, plain, runs, stamp, store, threads, workers
 
 BESIDE = ":"  # in the names of what is measured of a cell besides its own arrays
 DIGEST = "sha256"  # of the arrays, in what stands beside them: two renames are not one
@@ -55,12 +55,8 @@ class Sweep:
         both = sorted(self.axes.keys() & self.fixed.keys())
         runs.check("settings", both, "either axes or fixed, not both", not both)
         runs.names("probe", tuple(self.probe), (*self.axes, *self.fixed))
-        for part, form in (
-            ("axes", plain.values),
-            ("fixed", plain.value),
-            ("probe", plain.values),
-            ("brief", plain.value),
-        ):
+        forms = (plain.values, plain.value) * 2
+        for part, form in zip(("axes", "fixed", "probe", "brief"), forms, strict=True):
             given = getattr(self, part)
             object.__setattr__(self, part, {name: form(name, one) for name, one in given.items()})
 
@@ -96,11 +92,23 @@ class Sweep:
         return self._same | {"device": where.type, "settings": settings}
 
 
+def _settings(name, value, sizes):
+    """Settings of a task: those of its sweep."""
+    known = sorted(sizes.arguments["sweep"].axes | sizes.arguments["sweep"].fixed)
+    given = sorted(value) if isinstance(value, dict) else value
+    runs.check(name, given, f"a dict of the settings {', '.join(known)}", given == known)
+
+
+SWEEP, WHERE = door.instance(Sweep), door.instance(torch.device)
+
+
+@door.takes(sweep=SWEEP, settings=_settings, where=WHERE)
 def one(sweep: Sweep, settings: dict, where: torch.device) -> list[store.Step]:
     """A task of a ``sweep`` with some ``settings`` on ``where``: one file, that of the arrays of its cell."""
     return [store.Step(sweep.identity(settings, where), lambda _: cell(sweep, settings, where))]
 
 
+@door.takes(sweep=SWEEP, settings=_settings, where=WHERE, count=door.COUNT)
 def cell(sweep: Sweep, settings: dict, where: torch.device, count: int = 1) -> dict:
     """One task of a ``sweep``, its ``settings``, run now on ``where``, with ``count`` threads. Returns name -> array.
 
@@ -108,10 +116,7 @@ def cell(sweep: Sweep, settings: dict, where: torch.device, count: int = 1) -> d
     """
     with threads.held(count):
         found = sweep.function(device=where, **settings)
-    arrays = {
-        name: runs.array(value)
-        for name, value in found.items()
-    }
+    arrays = {name: runs.array(value) for name, value in found.items()}
     names = [name for name in arrays if not isinstance(name, str) or BESIDE in name]
     runs.check("names of arrays", names, f"texts without {BESIDE!r}", not names)
     objects = [name for name, value in arrays.items() if value.dtype.hasobject]
@@ -119,6 +124,7 @@ def cell(sweep: Sweep, settings: dict, where: torch.device, count: int = 1) -> d
     return arrays
 
 
+@door.takes(sweep=SWEEP, progress=door.FLAG, task=door.FUNCTION)
 def run(
     sweep: Sweep,
     folder: Path,
@@ -136,6 +142,7 @@ def run(
     finished and stored first, then :class:`attnflow.runs.TasksFailed` names its settings. Raises WrongUse for wrong ``jobs``,
     an absent device and a folder that cannot be written.
     """
+    runs.choice("backend", backend, (*joblib.parallel.BACKENDS, *joblib.parallel.EXTERNAL_BACKENDS))
     jobs = runs.integer("jobs", jobs)
     where = runs.device(device)
     folder = paths.folder("folder", folder)
@@ -164,12 +171,13 @@ def run(
 
 
 def home() -> Path:
-    """The folder ``results``: of the working directory or one above it, else of the library's own repository.
+    """The folder ``results``: of the working directory or one above it, else of the library's repository, else of its wheel.
 
     Raises WrongUse where there is none.
     """
     here = Path.cwd()
-    places = [*(folder / "results" for folder in (here, *here.parents)), Path(__file__).parents[2] / "results"]
+    own = Path(__file__).parent
+    places = [folder / "results" for folder in (here, *here.parents, own.parents[1], own)]
     found = next((place for place in places if (place / "claims.json").is_file()), None)
     runs.check(
         "results", str(here), "a working directory inside the book, whose folder results is read", found is not None
@@ -182,12 +190,14 @@ def keepable(sweep: Sweep, folder: Path, name: str = "folder") -> Path:
 
     Raises WrongUse where the folder cannot be written or made, or one of the two files cannot be replaced.
     """
+    runs.check("sweep", sweep, "a Sweep", isinstance(sweep, Sweep))
     path = paths.folder(name, folder) / f"{sweep.name}.npz"
     for each in (path, path.with_suffix(".json")):
         paths.regular(name, each)
     return path
 
 
+@door.takes(sweep=SWEEP, found=door.several(door.instance(dict)))
 def keep(sweep: Sweep, found: list[dict], folder: Path, device: object = None, **more: dict) -> Path:
     """Store a whole ``sweep`` in a ``folder`` as NAME.npz and, with what made it, NAME.json, both or none. Returns the former.
 

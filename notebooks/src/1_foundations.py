@@ -21,9 +21,12 @@
 # %% tags=["hide-input"]
 try:
     import attnflow
-except ImportError:
+except ModuleNotFoundError as error:
+    if error.name != "attnflow":
+        raise
     raise SystemExit(
-        "attnflow is missing: run `make book` in the repository"
+        "attnflow is missing: save the wheel that the page Reproduce offers beside this "
+        'notebook, then run %pip install "attnflow-0.1.0-py3-none-any.whl[data,threads]"'
     ) from None
 import time
 
@@ -32,9 +35,14 @@ import sympy as sp
 import torch
 from IPython.display import Markdown
 
-from attnflow import checks, claims, curves, flow, runs, stamp, symbolic
+from attnflow import checks, claims, flow, stamp
+
+# %% tags=["hide-input", "parameters"]
+SEEDS = range(100, 104)  # change this line to repeat the chapter on other seeds,
+DEVICE = None  # and this one to choose "cpu" or "cuda"; None takes CUDA where it is
 
 # %% tags=["hide-input"]
+from attnflow import curves, runs, symbolic
 from attnflow.foundations import (
     ROOM,
     balancing,
@@ -48,8 +56,6 @@ from attnflow.foundations import (
     theory,
 )
 
-SEEDS = range(100, 104)  # change this line to repeat the chapter on other seeds,
-DEVICE = None  # and this one to choose "cpu" or "cuda"; None takes CUDA where it is
 claim, seen = ROOM.claim, ROOM.verdicts(SEEDS, DEVICE)
 began = time.perf_counter()
 

@@ -22,9 +22,12 @@
 # %% tags=["hide-input"]
 try:
     import attnflow
-except ImportError:
+except ModuleNotFoundError as error:
+    if error.name != "attnflow":
+        raise
     raise SystemExit(
-        "attnflow is missing: run `make book` in the repository"
+        "attnflow is missing: save the wheel that the page Reproduce offers beside this "
+        'notebook, then run %pip install "attnflow-0.1.0-py3-none-any.whl[data,threads]"'
     ) from None
 import time
 
@@ -33,19 +36,14 @@ import sympy as sp
 import torch
 from IPython.display import Markdown
 
-from attnflow import (
-    checks,
-    claims,
-    curves,
-    flow,
-    runs,
-    sensitivity,
-    stamp,
-    sweep,
-    symbolic,
-)
+from attnflow import checks, claims, flow, stamp
+
+# %% tags=["hide-input", "parameters"]
+SEEDS = range(100, 104)  # change this line to repeat the chapter on other seeds,
+DEVICE = None  # and this one to choose "cpu" or "cuda"; None takes CUDA where it is
 
 # %% tags=["hide-input"]
+from attnflow import curves, runs, sensitivity, sweep, symbolic
 from attnflow.cooccurrence import (
     ROOM,
     balance,
@@ -62,8 +60,6 @@ from attnflow.cooccurrence import (
     task,
 )
 
-SEEDS = range(100, 104)  # change this line to repeat the chapter on other seeds,
-DEVICE = None  # and this one to choose "cpu" or "cuda"; None takes CUDA where it is
 claim, seen = ROOM.claim, ROOM.verdicts(SEEDS, DEVICE)
 tables = {table.name: table for table in ROOM.sweeps}
 show = claims.show

@@ -21,21 +21,30 @@
 # %% tags=["hide-input"]
 try:
     import attnflow
-except ImportError:
+except ModuleNotFoundError as error:
+    if error.name != "attnflow":
+        raise
     raise SystemExit(
-        "attnflow is missing: run `make book` in the repository"
+        "attnflow is missing: save the wheel that the page Reproduce offers beside this "
+        'notebook, then run %pip install "attnflow-0.1.0-py3-none-any.whl[data,threads]"'
     ) from None
 import time
-from functools import partial
 
 import matplotlib.pyplot as plt
 import sympy as sp
 import torch
 from IPython.display import Markdown
 
-from attnflow import checks, claims, flow, sensitivity, stamp, sweep
+from attnflow import checks, claims, flow, stamp
+
+# %% tags=["hide-input", "parameters"]
+SEEDS = range(100, 104)  # change this line to repeat the chapter on other seeds,
+DEVICE = None  # and this one to choose "cpu" or "cuda"; None takes CUDA where it is
 
 # %% tags=["hide-input"]
+from functools import partial
+
+from attnflow import sensitivity, sweep
 from attnflow.encoder import (
     ROOM,
     balancing,
@@ -54,8 +63,6 @@ from attnflow.encoder import (
     theory,
 )
 
-SEEDS = range(100, 104)  # change this line to repeat the chapter on other seeds,
-DEVICE = None  # and this one to choose "cpu" or "cuda"; None takes CUDA where it is
 claim, seen = ROOM.claim, ROOM.verdicts(SEEDS, DEVICE)
 stored = {table.name: table for table in ROOM.sweeps}
 began = time.perf_counter()

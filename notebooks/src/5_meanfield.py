@@ -21,9 +21,12 @@
 # %% tags=["hide-input"]
 try:
     import attnflow
-except ImportError:
+except ModuleNotFoundError as error:
+    if error.name != "attnflow":
+        raise
     raise SystemExit(
-        "attnflow is missing: run `make book` in the repository"
+        "attnflow is missing: save the wheel that the page Reproduce offers beside this "
+        'notebook, then run %pip install "attnflow-0.1.0-py3-none-any.whl[data,threads]"'
     ) from None
 import time
 
@@ -32,9 +35,14 @@ import sympy as sp
 import torch
 from IPython.display import Markdown
 
-from attnflow import checks, claims, flow, stamp, sweep
+from attnflow import checks, claims, flow, stamp
+
+# %% tags=["hide-input", "parameters"]
+SEEDS = range(100, 102)  # change this line to repeat the chapter on other seeds,
+DEVICE = None  # and this one to choose "cpu" or "cuda"; None takes CUDA where it is
 
 # %% tags=["hide-input"]
+from attnflow import sweep
 from attnflow.meanfield import (
     ROOM,
     decay,
@@ -50,9 +58,6 @@ from attnflow.meanfield import (
     transport,
 )
 
-# %% tags=["hide-input"]
-SEEDS = range(100, 102)  # change this line to repeat the chapter on other seeds,
-DEVICE = None  # and this one to choose "cpu" or "cuda"; None takes CUDA where it is
 claim, seen = ROOM.claim, ROOM.verdicts(SEEDS, DEVICE)
 show = claims.show
 began = time.perf_counter()
@@ -818,7 +823,7 @@ seen["cifar"]
 # %% [markdown]
 # ## All claims of this chapter
 #
-# On the seeds that the first cell names; the [ledger](../book/ledger.md) has more seeds, tightness and provenance.
+# On the seeds that this page names at its top; the [ledger](../book/ledger.md) has more seeds, tightness and provenance.
 
 # %% tags=["hide-input"]
 Markdown(claims.table(list(seen.values())))

@@ -1,9 +1,13 @@
 """The ground floor: what claims are made of and shown with, pictures, rooms and provenance."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import torch
 
-from attnflow import claims, plot
+from attnflow import claims, plot, sweep
+from attnflow.claims.stored import write_run
 from calls import call, normal
 from calls.ground import SEEDS, rising, times
 
@@ -23,6 +27,24 @@ def numbers(seeds, device):
     return {"a": torch.tensor(seeds, dtype=torch.float64), "widths": (1, 2)}
 
 
+def square(device, x):
+    """A task of a sweep."""
+    return {"a": np.array([x**2])}
+
+
+def new(name):
+    """A path of that name in a new folder."""
+    return str(Path(tempfile.mkdtemp()) / name)
+
+
+def run_file():
+    """The file of a run of one claim."""
+    path = new("run.json")
+    write_run(path, {"seeds": "3:4"}, [row()], True)
+    return path
+
+
+TABLE = sweep.Sweep("squares", "squares", square, {"x": (1, 2)})
 EXPERIMENT = claims.Experiment(numbers)
 CLAIM = claims.chapter_of("own")(
     "one",
@@ -43,7 +65,7 @@ CALLS = {
     "claims.evaluate": call(lambda: {"claim": CLAIM, "seeds": SEEDS, "device": "cpu"}),
     "claims.evaluate_all": call(
         lambda: {"claims": [CLAIM], "seeds": SEEDS, "device": "cpu", "more": (7,)},
-        fine={"claims empty": "no claim, no row"},
+        fine={"claims empty": "no claim, no row", "more empty": "no further seeds"},
     ),
     "claims.enough": call(lambda: {"good": np.array([True, False]), "quota": (1, 10)}),
     "claims.show": call(lambda: {"value": 0.5}, fine={"value nan inf 0 -1": NAN}),
@@ -57,7 +79,7 @@ CALLS = {
         lambda: {"accepted": (0.5, 1.5), "values": [1.0]},
         fine={"values empty nan -1": NAN, "accepted nan -1": NAN},
     ),
-    "claims.dots.places": call(lambda: {"low": 1.0, "high": 2.0}, fine={"low 0 -1": PLACE}),
+    "claims.dots.places": call(lambda: {"low": 1.0, "high": 2.0}, fine={"low 0 -1": PLACE, "high 0 -1": PLACE}),
     "claims.dots.svg": call(
         lambda: {"measured": [1.0], "control": [3.0], "accepted": (0.5, 1.5), "predicted": 1.0, "title": "one"},
         fine={
@@ -65,7 +87,7 @@ CALLS = {
             "control empty nan -1": NAN,
             "accepted nan -1": NAN,
             "predicted nan inf 0 -1": NAN,
-            "title unknown": LABEL,
+            "title unknown empty": LABEL,
         },
     ),
     "claims.dots.image": call(
@@ -92,6 +114,7 @@ CALLS = {
     ),
     "claims.kinds.derived": call(
         lambda: {"function": lambda: 1.0, "holds": claims.Above(0.0), "predict": None, "kind": ""},
+        fine={"kind empty unknown": LABEL},
     ),
     "claims.kinds.proof": call(lambda: {"holds": lambda: True}),
     "claims.kinds.count": call(lambda: {"counted": lambda: 3.0, "known": 3}, fine={"known 0 -1 dtype": "any number"}),
@@ -115,7 +138,12 @@ CALLS = {
     ),
     "plot.measured": call(
         lambda: {"axes": axes(), "times": times()[:, 0], "values": rising()} | COLOURS,
-        fine={"label empty unknown": LABEL, "times nan inf dtype": DRAWN, "values nan inf dtype": DRAWN},
+        fine={
+            "values broadcast": "one run",
+            "label empty unknown": LABEL,
+            "times nan inf dtype": DRAWN,
+            "values nan inf dtype": DRAWN,
+        },
     ),
     "plot.theory": call(
         lambda: {"axes": axes(), "times": times()[:, 0], "values": rising()[:, 0]} | COLOURS,
@@ -132,7 +160,7 @@ CALLS = {
         lambda: {"axes": axes(), "steps": [0.1, 0.2], "anchor": 1.0, "order": 2.0, "label": "one"},
         fine={"label empty unknown": LABEL, "order 0 -1": "any order", "steps -1": PLACE},
     ),
-    "plot.predicted": call(lambda: {"claim": CLAIM, "record": None}),
+    "plot.predicted": call(lambda: {"claim": CLAIM, "record": None}, fine={"record type": "this claim needs none"}),
     "plot.scaling": call(
         lambda: {"axes": axes(), "rows": [(rising(2), "blue", "one")], "steps": [0.1, 0.2]}, fine={"steps -1": PLACE}
     ),
@@ -154,7 +182,10 @@ CALLS = {
             "labels": ["a", "b"],
             "known": (),
         },
-        fine={"times nan inf dtype axis": DRAWN, "values nan inf dtype axis": DRAWN},
+        fine={
+            "times nan inf dtype axis empty broadcast": "it is looked at when it is drawn",
+            "values nan inf dtype axis empty stack": "it is looked at when it is drawn",
+        },
     ),
     "plot.loglog": call(
         lambda: {"axes": axes(), "places": [1.0, 2.0], "rows": [(rising(2), "blue", "one")]}, fine={"places -1": PLACE}
@@ -179,6 +210,45 @@ CALLS = {
     "rooms.room": call(lambda: {"chapter": "foundations"}),
     "rooms.cite": call(lambda: {"chapter": "foundations"}),
     "rooms.unique": call(lambda: {"claims": [CLAIM]}, fine={"claims empty": "none is twice"}),
+    "claims.stored.write_run": call(
+        lambda: {"path": new("run.json"), "environment": {"seeds": "3:4"}, "rows": [row()], "complete": True},
+        fine={
+            "environment empty missing": "what is known of it",
+            "path unknown": "a new file",
+            "rows empty": "no claim was run",
+        },
+    ),
+    "claims.stored.read_run": call(lambda: {"path": run_file()}),
+    "sensitivity.terms": call(lambda: {"table": TABLE}),
+    "sensitivity.apart": call(lambda: {"base": np.ones(3), "other": np.ones(3)}),
+    "sensitivity.change": call(lambda: {"base": {"a": np.ones(3)}, "other": {"a": np.ones(3)}}),
+    "sensitivity.band": call(
+        lambda: {"base": {"a": np.ones(3)}, "several": None},
+        fine={"several none": "a cell that is not chaotic has no band"},
+    ),
+    "sensitivity.measured": call(lambda: {"table": TABLE, "settings": {"x": 1}, "where": torch.device("cpu")}),
+    "sweep.cell": call(lambda: {"sweep": TABLE, "settings": {"x": 1}, "where": torch.device("cpu"), "count": 1}),
+    "sweep.one": call(lambda: {"sweep": TABLE, "settings": {"x": 1}, "where": torch.device("cpu")}),
+    "sweep.run": call(
+        lambda: {
+            "sweep": TABLE,
+            "folder": new("runs"),
+            "jobs": 1,
+            "device": "cpu",
+            "backend": "sequential",
+            "progress": False,
+            "task": sweep.one,
+        },
+        fine={"folder unknown": "a new folder"},
+    ),
+    "sweep.keep": call(
+        lambda: {"sweep": TABLE, "found": [{"a": np.ones(2)}] * 2, "folder": new("results"), "device": "cpu"},
+        fine={"folder unknown": "a new folder"},
+    ),
+    "sweep.keepable": call(
+        lambda: {"sweep": TABLE, "folder": new("results"), "name": "folder"},
+        fine={"folder unknown": "a new folder", "name unknown empty none type": "a name for a refusal"},
+    ),
     "stamp.code": call(lambda: {"modules": ["attnflow.curves"]}),
     "stamp.bare": call(lambda: {"source": "x = 1"}, fine={"source unknown": "a name is an expression"}),
     "stamp.imports": call(lambda: {"source": "import attnflow.runs"}, fine={"source unknown": STAMPED}),
@@ -186,10 +256,29 @@ CALLS = {
     "stamp.line": call(lambda: {"where": "cpu"}),
 }
 ROOF = "the command line hands it what argparse has read"
+CHECK = "a check: it says itself what was wrong, and the library names it"
+PART = "a part of sweep.run, which hands it its own table and folder"
 MADE = "a kind is made when a module is imported, and a wrong one fails there"
 REASONS = {
     "__main__.*": ROOF,
     "commands.*": ROOF,
     "door.*": MADE,
+    "arguments.*": ROOF,
+    "listing.*": ROOF,
+    "outlet.*": ROOF,
+    "door.kinds.kind_of": MADE,
+    "door.shapes.refuse": MADE,
+    "inputs.*": CHECK,
+    "paths.*": CHECK,
+    "plain.*": PART,
+    "store.*": PART,
+    "workers.*": PART,
+    "files.*": "what the library stores, and where, is checked by who asks for it: paths, sweep.keep, claims.stored",
+    "meanfield.nets.MASSES": MADE,
+    "sensitivity.kept": "it reads a sweep of the book: tests/test_sensitivity.py",
+    "sensitivity.recomputed": "it reads a sweep of the book: tests/test_sensitivity.py",
+    "sensitivity.adopt": "it changes a sweep of the book: tests/test_sensitivity.py",
+    "sweep.kept": "it reads a sweep of the book: tests/test_sweep.py",
+    "sweep.stored": "it reads a sweep of the book: tests/test_sweep.py",
     "claims.settled": "evaluate hands it what the trials have measured",
 }

@@ -113,7 +113,8 @@ class Control:
     def of(self, trial: Trial) -> Trial:
         """The ``trial`` with the changes. Raises WrongUse where nothing but the quota is other."""
         broken = replace(trial, **{"experiment": trial.experiment.but(**self.settings)} | self.changes)
-        runs.check(f"control {self.title!r}", self.changes, "a change", replace(broken, quota=trial.quota) != trial)
+        changed = _parts(replace(broken, quota=trial.quota)) != _parts(trial)
+        runs.check(f"control {self.title!r}", self.changes, "a change", changed)
         return replace(broken, quota=self.changes.get("quota", "all"))
 
     def differs(self, trial: Trial) -> tuple[str, ...]:
@@ -201,6 +202,12 @@ def chapter_of(chapter: str, cite: tuple = (), **defaults) -> Callable[..., Clai
         )
 
     return claim
+
+
+def _parts(trial):
+    """The fields of a trial, to be compared: a NaN is equal to every other, as it is not where Python 3.13 compares them."""
+    values = (getattr(trial, one.name) for one in fields(trial))
+    return tuple("nan" if value != value else value for value in values)
 
 
 def _plain(value):

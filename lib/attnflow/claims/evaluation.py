@@ -1,7 +1,9 @@
 """Claims run on seeds: the numbers of a trial and of its control, and the verdict on both."""
 
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 from tqdm import tqdm
@@ -13,12 +15,30 @@ from attnflow.claims.quota import counted, enough
 from attnflow.claims.row import Row, blank
 
 
+@contextmanager
+def warned() -> Iterator[None]:
+    """Let a warning be a warning inside a ``with``, or a function so decorated: it is shown, and ends no run.
+
+    Filters that make an error of a warning, those of ``python -W error`` for example, are taken as "default"; all others stay.
+    """
+    filters = list(warnings.filters)
+    if "error" not in {action for action, *_ in filters}:
+        yield
+        return
+    with warnings.catch_warnings():
+        for action, text, category, module, line in reversed(filters):
+            known = [getattr(pattern, "pattern", pattern) or "" for pattern in (text, module)]
+            warnings.filterwarnings("default" if action == "error" else action, known[0], category, known[1], line)
+        yield
+
+
+@warned()
 def evaluate(claim: Claim, seeds: Sequence[int], device: object = None) -> Row:
     """Run a ``claim`` and its control on fresh ``seeds``, on a ``device``. Returns a Row.
 
     A number that is NaN neither makes a claim hold nor a control fail.
     """
-    runs.check("claim", claim, "a Claim", isinstance(claim, Claim))
+    _asked([claim], seeds, device)
     if not claim.testable:
         return blank(claim)
     began = time.perf_counter()
@@ -66,9 +86,10 @@ def evaluate_all(
     claims, so that the records of one stack are all that is kept at a time; the rows then come together at the end, and a bar
     shows how far the work is.
     """
-    for claim in claims:
-        runs.check("claim", claim, "a Claim", isinstance(claim, Claim))
-    runs.replicas(seeds, 1)
+    _asked(claims, seeds, device)
+    runs.check("more", more, "a list of seeds", isinstance(more, Sequence))
+    if more:
+        runs.replicas(more, 1)
     parts = {claim.id: ([], [], [0.0], []) for claim in claims}
     stacks, further = (
         [tuple(some[start : start + CHUNK]) for start in range(0, len(some), CHUNK)] for some in (seeds, more)
@@ -108,6 +129,15 @@ class Verdicts(Mapping):
         return len(self._claims)
 
 
+@warned()
+def _asked(claims, seeds, device):
+    """Check what is to be run. The library is not told that it is inside: an experiment may be the caller's own."""
+    known = isinstance(claims, (list, tuple)) and all(isinstance(claim, Claim) for claim in claims)
+    runs.check("claims", claims, "a list of Claim", known)
+    runs.replicas(seeds, 1)
+    runs.device(device)
+
+
 def _measure(claim, stack, device, part, first=False, further=False):
     """Add what one stack of seeds says of a claim and its control; a ``further`` one, of what has a quota alone."""
     own, control, seconds, errors = part
@@ -123,6 +153,7 @@ def _measure(claim, stack, device, part, first=False, further=False):
     seconds[0] += time.perf_counter() - began
 
 
+@warned()
 def _finished(claim, part):
     """The row of a claim, from all its stacks."""
     own, control, seconds, errors = part

@@ -243,9 +243,7 @@ def difference(book: Sequence[float], yours: Sequence[float]) -> float:
 @door.takes(claim=door.instance(Claim))
 def blank(claim: Claim, **more) -> Row:
     """The row of a ``claim`` before it is run, or with what ``more`` says of its fields."""
-    told = {
-        name: getattr(claim, name) for name in ("id", "chapter", "title", "statement", "provenance", "cite", "state")
-    }
+    told = {name: getattr(claim, name) for name in "id chapter title statement provenance cite state".split()}
     if claim.testable:
         told |= {"kind": claim.trial.kind, "criterion": str(claim.trial.holds), "control": claim.control.title}
         told |= {"seed_dependent": claim.trial.seeded, "because": claim.control.because}

@@ -10,6 +10,10 @@ from attnflow.claims.row import Row
 
 def write_run(path: Path, environment: dict, rows: Sequence[Row], complete: bool) -> None:
     """Store a run at ``path``: its ``environment`` and ``rows``, and whether it is ``complete``, so that it ran to its end."""
+    runs.check("complete", complete, "True or False", isinstance(complete, bool))
+    runs.check("environment", environment, "a dict", isinstance(environment, dict))
+    listed = isinstance(rows, (list, tuple)) and all(isinstance(row, Row) for row in rows)
+    runs.check("rows", rows, "a list of Row", listed)
     stored = [row.to_json() for row in rows]
     files.write_json(
         path, {"complete": complete, "digest": _digest(stored), "environment": environment, "claims": stored}

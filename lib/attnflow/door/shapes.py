@@ -40,9 +40,9 @@ def shaped(text: str) -> Kind:
 
     text: "S n d", "S n 1", or "S ... k" where any axes may stand between; "B... k" where these are the same all through the call,
     "* k" where they broadcast with those of the other arguments. Entries are float64 and finite, unless a word with a colon
-    leads: "int: S n" for int64, "bool: S", "positive: S" and "nonnegative: S" for entries above and from 0 on, "gaps: K S" for
-    NaN where a run has ended, "real: S n" for any floating type, "curve: K S" for that with NaN,
-    "array: n d" and "array gaps: n d" for the same of numpy.
+    stands first: "int: S n" for int64, "bool: S", "positive: S" and "nonnegative: S" for entries above and from 0 on,
+    "gaps: K S" for NaN where a run has ended, "real: S n" for any floating type, "curve: K S" for that with NaN, "array: n d"
+    and "array gaps: n d" for the same of numpy.
     """
     word, _, axes = text.rpartition(": ")
     word, axes = word or "float64", axes.split()
@@ -129,8 +129,8 @@ def weights(of: str) -> Kind:
     return check
 
 
-def refuse(name, value, allowed):
-    """The one line of a refusal: a text that begins with an article tells what was given, anything else is shown."""
+def refuse(name: str, value: object, allowed: str) -> None:
+    """The refusal of a ``value`` called ``name`` that is not ``allowed``: a text that begins with an article tells what it is."""
     if isinstance(value, str) and value.startswith(("a tensor ", "an array ")):
         raise runs.WrongUse(f"{name} = {value} is not allowed: it must be {allowed}")
     runs.check(name, value, allowed, False)

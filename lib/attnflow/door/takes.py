@@ -44,8 +44,10 @@ def takes(**kinds: object) -> Callable:
             arguments = signature.bind(*args, **kwargs).arguments
             sizes = Sizes(arguments)
             for name in order:
-                if name in arguments and arguments[name] is not parameters[name].default:
-                    checks[name](name, arguments[name], sizes)
+                several = parameters[name].kind is inspect.Parameter.VAR_POSITIONAL
+                value = arguments.get(name, () if several else parameters[name].default)
+                if value is not parameters[name].default:
+                    checks[name](name, value, sizes)
             _here.inside = True
             try:
                 return function(*args, **kwargs)

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import torch
 
-from attnflow import Below, Control, Experiment, Near, Trial, checks, flow, kinds, laws, runs
+from attnflow import Below, Control, Experiment, Near, Trial, checks, door, flow, kinds, laws, runs
 from attnflow.attention import KERNELS
-from attnflow.kernels import theory
+from attnflow.kernels import model, theory
 from attnflow.kernels.setting import claim, problem
 from attnflow.kernels.theory import DISTANCES, DOTS
 
@@ -19,6 +19,7 @@ TIME = 0.24  # of the drifts, in units of the flow
 GENTLE = {"heads": 2, "data": "common", "scale": 0.5, "inner": 0.5}
 
 
+@door.takes(state=model.HEADS)
 def balances(state: runs.State) -> runs.State:
     """What the kernels keep or move, of every head of a ``state``: name -> (S, H, k, k), or (S, H, k) of the linear ones."""
     return {
@@ -37,6 +38,7 @@ def each_kernel(seeds: tuple, device: torch.device, experiment: Callable, kernel
     return {kernel: experiment(seeds, device, kernel=kernel, **settings) for kernel in kernels}
 
 
+@door.takes(read=door.FUNCTION, target=door.NUMBER)
 def worst(read: Callable, target: float = 0.0) -> Callable[[dict], runs.Stack]:
     """Reading: what another reading finds in the record of each kernel, the one that is furthest from a ``target``, (S,).
 
@@ -75,6 +77,7 @@ fine_drift = law_drift.but(steps=(0.002, 0.001, 0.0005, 0.00025))
 coarse_drift = law_drift.but(kernels=DISTANCES)  # enough for what has no drift at all
 
 
+@door.takes(experiment=Experiment, name=door.choice("key shift", "shift"))
 def linear(experiment: Experiment, name: str) -> Trial:
     """A linear law moves by rounding errors only, at every step size and for every kernel of an ``experiment``.
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from attnflow import flow, runs
+from attnflow import door, flow, runs
 from attnflow.attention import KERNELS, LARGEST, Kernel
 from attnflow.kernels.wells import EDGE, Query
 
@@ -18,10 +18,13 @@ HORIZON = 1e4  # time of the flow from which a start that reaches its target cou
 DRAWS = 250_000  # of a sampler, for the share that is predicted
 CLOCK = 150.0  # units of the clock that every path is given
 STEP = 0.5
+LARGE = 1e100  # more than this a key is not, whose square is still a number
 FAR = 1e8  # a score as large as this is infinite: what is left of its last digits still shows which term wins
+NUMBERS = door.several(door.NUMBER)
 HASTE = 0.01  # a leap that takes less of the flow's time than this is no leap out of the horizon
 
 
+@door.takes(query=Query, horizon=door.POSITIVE)
 def field(query: Query, horizon: float = HORIZON) -> flow.fields.Field:
     r"""The path of a ``query`` on its clock: $dq/ds = -\mathrm{sgn}(g)\,w$ and $dt/ds = w/|g|$ with $g = (o - y)o'$.
 
@@ -35,7 +38,7 @@ def field(query: Query, horizon: float = HORIZON) -> flow.fields.Field:
     far, room = FAR / (np.abs(query.rates).max(axis=0) + least), 1 / (np.ptp(rates, axis=0) + least)
 
     def along(state):
-        here, time = (state[name][:, 0].detach().cpu().numpy() for name in ("q", "time"))
+        here, time = (runs.array(state[name][:, 0]) for name in ("q", "time"))
         (gap, free), (slope, clear) = query.gap.around(here), query.slope.around(here)
         to_gap, to_slope, drift = query.units(here)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
@@ -62,21 +65,38 @@ def field(query: Query, horizon: float = HORIZON) -> flow.fields.Field:
     return along
 
 
+@door.takes(query=Query, starts="N", horizon=door.POSITIVE, clock=door.POSITIVE)
 def followed(query: Query, starts: torch.Tensor, horizon: float = HORIZON, clock: float = CLOCK) -> dict:
-    """Where the flow of a ``query`` goes from ``starts`` (N,).
+    r"""Where the flow of a ``query`` goes from ``starts`` (N,).
 
     horizon: see :func:`field`; clock: units of the clock that a path is given. Returns, (N,) each: ``loss`` at the end, at most
     1e-6 where the target is reached, infinite where ``exp`` has a score above 709 at the start, whose exponential is no number:
     there the flow has diverged before it begins; ``time``, that of the flow until the step in which it gets there, cut off above
-    the horizon; ``place``.
+    the horizon; ``place``. Raises WrongUse for a distance with keys of $2\zeta k_j^2 > 10^8$, whose scores lose their digits, and
+    for keys beyond $10^{100}$.
     """
+    many, most = np.shape(query.keys)[1:], (FAR / (2 * query.kernel.c)) ** 0.5 if query.kernel.distance else LARGE
+    runs.check("keys", float(np.abs(query.keys).max()), f"at most {most:.4g} in size", np.abs(query.keys).max() <= most)
+    runs.check("starts", len(starts), f"as many as problems, {many}", many in ((), tuple(starts.shape)))
+    starts = starts.detach()
     state = {"q": starts[:, None], "time": torch.zeros_like(starts[:, None])}
     seen = flow.integrate(field(query, horizon), state, step=STEP, times=[clock], method=flow.Heun(), stop_loss=EDGE)
-    lost = torch.from_numpy(query.scores(starts.cpu().numpy()) > LARGEST).to(starts.device)
+    lost = torch.from_numpy(query.scores(runs.array(starts)) > LARGEST).to(starts.device)
     loss = torch.where(lost, torch.inf, seen.end_loss)
     return {"loss": loss, "time": seen.state["time"][:, 0], "place": seen.state["q"][:, 0]}
 
 
+@door.takes(
+    sampler=door.FUNCTION,
+    keys=NUMBERS,
+    values=NUMBERS,
+    target=door.NUMBER,
+    kernel=door.choice(*KERNELS),
+    c=door.POSITIVE,
+    beta=door.POSITIVE,
+    starts=door.COUNT,
+    seed=door.INDEX,
+)
 def trap_share(
     sampler: Callable[[torch.Generator, int], torch.Tensor],
     *,
@@ -109,10 +129,11 @@ def trap_share(
     >>> round(found["predicted"], 2), [round(place, 3) for place in found["wells"]]
     (0.16, [-inf, 1.469])
     """
-    runs.choice("kernel", kernel, KERNELS)
     distance = Kernel(kernel, 1.0, beta).distance
-    query = Query(*_numbers(keys, values), float(runs.number("target", target)), _kernel(kernel, c, beta, distance))
-    drawn = _drawn(sampler, "starts", seed, runs.integer("starts", starts))
+    runs.check("values", values, f"as many as the keys, {len(keys)}", len(values) == len(keys))
+    numbers = (np.array(_plain(given), dtype=float) for given in (keys, values))
+    query = Query(*numbers, float(target), _kernel(kernel, c, beta, distance))
+    drawn = _drawn(sampler, "starts", seed, starts)
     seen = followed(query, drawn)
     stuck = seen["loss"] > EDGE
     further = _drawn(sampler, "predicted", seed, DRAWS).numpy()
@@ -123,7 +144,7 @@ def trap_share(
         "reachable": query.reachable,
         "wells": query.wells,
     }
-    scores = query.scores(drawn.numpy())
+    scores = query.scores(runs.array(drawn))
     if scores.max() > LARGEST:
         many = int((scores > LARGEST).sum())
         found["diverged"] = (
@@ -139,25 +160,14 @@ def _kernel(name, c, beta, distance):
     return Kernel(name, 1.0 if c is None else c, beta)
 
 
-def _numbers(keys, values):
-    """Keys and values as arrays of one length."""
-    found = []
-    for name, given in (("keys", keys), ("values", values)):
-        try:
-            array = np.asarray(given, dtype=float)
-        except (TypeError, ValueError):
-            array = np.array(np.nan)
-        ok = array.ndim == 1 and array.size > 0 and bool(np.isfinite(array).all())
-        runs.check(name, given, "a list of finite numbers, at least one", ok)
-        found.append(array)
-    runs.check("values", values, f"as many as the keys, {len(found[0])}", len(found[0]) == len(found[1]))
-    return found
+def _plain(given):
+    """What is given, without the graph of a tensor."""
+    return given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else given
 
 
 def _drawn(sampler, name, seed, count):
     """What the sampler makes of a stream, as ``count`` finite numbers in float64."""
-    runs.check("sampler", sampler, "a function (generator, n) -> n starts", callable(sampler))
-    given = sampler(runs.streams([seed], name)[0], count)
+    given = _plain(sampler(runs.streams([seed], name)[0], count))
     try:
         found = torch.as_tensor(given, dtype=runs.DTYPE, device="cpu")
     except (TypeError, ValueError, RuntimeError):

@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import torch
 
-from attnflow import Control, kinds, laws, runs
+from attnflow import Control, door, kinds, laws, runs
 from attnflow.attention import KERNELS
 from attnflow.kernels import model, theory
 from attnflow.kernels.setting import claim
@@ -12,9 +12,11 @@ from attnflow.kernels.theory import DISTANCES, DOTS
 
 NARROW = ((2, 1, 1), (2, 2, 1), (3, 2, 2), (2, 4, 2))  # d, k, o of heads with k <= 2d
 WIDE = ((1, 3, 1), (2, 5, 1))  # and with k > 2d
+SIZES = door.several(door.together(door.COUNT, door.COUNT, door.COUNT))
 KEEPS_A_ROW = tuple(name for name in KERNELS if name != "exp")  # where tokens share a direction
 
 
+@door.takes(layer=model.Layer, common=door.FLAG, length=door.COUNT, seed=door.INDEX, points=door.COUNT)
 @lru_cache  # the page shows the numbers that the claims ask for
 def counted(layer: model.Layer, common: bool = False, length: int = 3, seed: int = 0, points: int = 1) -> dict:
     """What :func:`attnflow.laws.count` says of a ``layer`` that is read at one query and one random combination of outputs.
@@ -39,6 +41,7 @@ def counted(layer: model.Layer, common: bool = False, length: int = 3, seed: int
     )
 
 
+@door.takes(layer=model.Layer, common=door.FLAG)
 def known(layer: model.Layer, common: bool = False) -> int:
     r"""The number of laws of a ``layer`` that are known, of all its heads.
 
@@ -54,11 +57,13 @@ def known(layer: model.Layer, common: bool = False) -> int:
     return layer.heads * (laws.product_laws(d + layer.o, k) + linear + inner)
 
 
+@door.takes(kernels=theory.NAMES, sizes=SIZES)
 def heads(kernels: tuple, sizes: tuple) -> list[model.Layer]:
     """One head of every one of ``kernels`` at every one of ``sizes`` (d, k, o)."""
     return [model.Layer(*size, kernel=kernel) for kernel in kernels for size in sizes]
 
 
+@door.takes(kernels=theory.NAMES, sizes=SIZES, common=door.FLAG)
 def bounds(kernels: tuple, sizes: tuple, common: bool = False) -> int:
     """The bounds on the number of laws of one head, added up over ``kernels`` and ``sizes`` (d, k, o).
 
@@ -67,22 +72,26 @@ def bounds(kernels: tuple, sizes: tuple, common: bool = False) -> int:
     return sum(counted(layer, common)["laws"] for layer in heads(kernels, sizes))
 
 
+@door.takes(kernels=theory.NAMES, sizes=SIZES, common=door.FLAG)
 def complete(kernels: tuple, sizes: tuple, common: bool = False) -> dict:
     """Trial of a claim that :func:`bounds` are what is :func:`known`. kernels, sizes, common: as there."""
     total = sum(known(layer, common) for layer in heads(kernels, sizes))
     return kinds.count(bounds, total, kernels=kernels, sizes=sizes, common=common)
 
 
+@door.takes(kernels=theory.NAMES, d=door.COUNT, k=door.COUNT, common=door.FLAG)
 def polynomials(kernels: tuple, d: int = 2, k: int = 2, common: bool = False) -> int:
     """Laws that are polynomials of degree 1 or 2 of queries and keys, added up over ``kernels``. d, k, common: as in theory."""
     return sum(theory.polynomial_laws(kernel, 2, d, k, common) for kernel in kernels)
 
 
+@door.takes(kernels=theory.NAMES, common=door.FLAG)
 def none_of_degree_two(kernels: tuple, common: bool = False) -> bool:
     """Whether none of ``kernels`` keeps any polynomial of degree 1 or 2 of queries and keys. common: as in theory."""
     return polynomials(kernels, common=common) == 0
 
 
+@door.takes(sizes=SIZES)
 def table(sizes: tuple = NARROW[:2]) -> str:
     """Bounds beside what is known, for every kernel, as a Markdown table: a row a size of ``sizes`` (d, k, o)."""
     lines = ["| $d, k, o$ | tokens | " + " | ".join(KERNELS) + " |", "|---|" + "---|" * (1 + len(KERNELS))]

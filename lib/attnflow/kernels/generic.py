@@ -10,7 +10,7 @@ from itertools import product
 
 import torch
 
-from attnflow import Above, Below, Control, Experiment, Trial, checks, flow, runs
+from attnflow import Above, Below, Control, Experiment, Trial, checks, door, flow, runs
 from attnflow.kernels import model
 from attnflow.kernels.setting import claim, drawn
 
@@ -28,14 +28,18 @@ KERNELS = {
 MISSED = 0.05  # the error of a token, in units of a value, above which its target is missed
 
 
+@door.takes(**model.PROBLEM)
 def queries(state, inputs, targets, layer):
     r"""The token problems of a ``state``: with orthonormal tokens descent on $W_Q$ moves each query along its own gradient.
 
     inputs: X (S, n, L, d), orthonormal; targets: Y (S, n, L, 1), of a ``layer`` with one output. Returns (field, start, keys,
     values): the field of {"q": (S, H, n, L, k)} and where it starts, the keys (S, H, n, L, k) and values (S, H, n, L). Raises
-    WrongUse for more outputs. Its slow twin is ``model.field`` with ``trained=("W_Q",)``.
+    WrongUse for more outputs and other tokens. Its slow twin is ``model.field`` with ``trained=("W_Q",)``.
     """
     runs.check("o", layer.o, "1, for scalar values", layer.o == 1)
+    products = inputs.flatten(1, 2) @ inputs.flatten(1, 2).mT
+    apart = float((products - torch.eye(products.shape[1], dtype=runs.DTYPE, device=inputs.device)).abs().max())
+    runs.check("inner product of tokens", apart, "that of orthonormal ones, to 1e-9", apart < 1e-9)
     start, keys, values = (inputs[:, None] @ state[name][:, :, None] for name in model.MATRICES[:3])
     values, scale = values @ state["W_O"][:, :, None], inputs.shape[1] * inputs.shape[2]
 
@@ -50,23 +54,31 @@ def queries(state, inputs, targets, layer):
     return field, {"q": start}, keys, values[..., 0]
 
 
+@door.takes(keys="... L k", values="... L", layer=door.instance(model.Layer, k="k"), turns=door.COUNT)
 def reach(keys, values, layer, turns=400):
     r"""The ends of what one head can put out when its query is free, (...) each: a continuous image of $\mathbb R^k$.
 
     Rows that sum to one stay between the least and the largest value. The Gaussian has $f(q) = \sum_jv_je^{-a|q - k_j|^2}$,
     $a = \zeta/\sqrt k$, and 0 at infinity; its extremes come from ascent out of every key, in ``turns`` steps of one over
-    $2a\sum_j|v_j|$, a bound of its curvature. keys: (..., L, k), in general position, $L \le k + 1$; values: (..., L), of a
-    ``layer``. Raises WrongUse for a kernel without bounds.
+    $2a\sum_j|v_j|$, a bound of its curvature. keys: (..., L, k), in general position, $L \le k + 1$ for the Gaussian; values:
+    (..., L), of a ``layer``. Raises WrongUse for a kernel without bounds.
     """
+    runs.check(
+        "shape of values",
+        tuple(values.shape),
+        f"{tuple(keys.shape[:-1])}, a value a key",
+        values.shape == keys.shape[:-1],
+    )
     if layer.similarity.normalised:
         return values.amin(dim=-1), values.amax(dim=-1)
     runs.choice("kernel", layer.kernel, ("softmax", "normalised_gaussian", "gaussian"))
+    runs.check("L", keys.shape[-2], f"at most k + 1 = {layer.k + 1}", keys.shape[-2] <= layer.k + 1)
     return -_highest(keys, -values, layer, turns), _highest(keys, values, layer, turns)
 
 
 def _highest(keys, values, layer, turns):
     """The largest value of the Gaussian sum, at least 0: the upper end of its reach."""
-    free, bound = keys, values.abs().sum(dim=-1)[..., None, None]
+    free, bound = keys, values.abs().sum(dim=-1)[..., None, None].clamp_min(torch.finfo(values.dtype).tiny)
     for _ in range(turns):
         weights = layer.weights(free, keys) * values[..., None, :]
         free = free + (weights @ keys - weights.sum(dim=-1, keepdim=True) * free) / bound

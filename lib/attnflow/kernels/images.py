@@ -3,9 +3,13 @@
 import numpy as np
 import torch
 
-from attnflow import Above, Below, Control, Experiment, Near, Trial, kinds, runs, sweep
+from attnflow import Above, Below, Control, Experiment, Near, Trial, door, kinds, runs, sweep
 from attnflow.kernels import pathfinder, rowtokens, stages
 from attnflow.kernels.setting import claim
+
+STORED = ("kernels-pathfinder", "kernels-pathfinder-short", "kernels-pathfinder-16")
+PART = door.choice("first", "second", "convolution")
+KEPT = {"look": door.whole(-1), "name": door.choice(*STORED)}
 
 
 def told(seeds: tuple, device: torch.device, count: int = 2000, matched: bool = True, **settings) -> dict:
@@ -37,14 +41,19 @@ def beside_half(record):
     return 2 * record["rescaled softmax"] / (record["softmax"] + record["gaussian"])
 
 
+@door.takes(part=PART, **KEPT)
 def ends(part: str = "second", look: int = -1, name: str = "kernels-pathfinder") -> np.ndarray:
     """Test accuracy in a stored sweep of Pathfinder, one row a seed: (N,), and for the second stage (N, 3) of its kernels.
 
-    part: ``first``, ``second`` or ``convolution``; look: which record of it; name: of the sweep.
+    part: ``first``, ``second`` or ``convolution``; look: which record of it, -1 the last; name: of the sweep, one of ``STORED``.
+    Raises WrongUse where there is no such record.
     """
-    return np.concatenate(sweep.kept(name)[0][f"test accuracy, {part}"])[..., look]
+    found = np.concatenate(sweep.kept(name)[0][f"test accuracy, {part}"])
+    runs.check("look", look, f"at most {found.shape[-1] - 1}, the last record", look < found.shape[-1])
+    return found[..., look]
 
 
+@door.takes(part=PART, kernels=door.several(door.choice(*stages.KERNELS)), **KEPT)
 def learned(
     part: str = "second", look: int = -1, name: str = "kernels-pathfinder", kernels: tuple = stages.KERNELS[:1]
 ) -> float:
@@ -57,10 +66,11 @@ def learned(
     return float(chosen.mean(axis=0).max())
 
 
+@door.takes(kernel=door.choice(*stages.KERNELS[1:]), **KEPT)
 def lead(look: int = -1, kernel: str = "gaussian", name: str = "kernels-pathfinder") -> float:
     """Test accuracy of a ``kernel`` less that of softmax, in standard errors of the mean over the stored seeds.
 
-    look, name: of :func:`ends`, in the second stage.
+    look, name: of :func:`ends`, in the second stage; kernel: another than softmax.
     """
     found = ends("second", look, name)
     ahead = found[:, stages.KERNELS.index(kernel)] - found[:, stages.KERNELS.index("softmax")]

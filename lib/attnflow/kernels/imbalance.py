@@ -6,13 +6,14 @@ from operator import itemgetter
 
 import torch
 
-from attnflow import Below, Control, Experiment, Momentum, Near, Trial, attention, flow, kinds, laws, runs
+from attnflow import Below, Control, Experiment, Momentum, Near, Trial, attention, door, flow, kinds, laws, runs
 from attnflow.kernels import model, theory
 from attnflow.kernels.balancing import GENTLE, each_kernel, worst
 from attnflow.kernels.setting import claim, drawn
 from attnflow.kernels.theory import DISTANCES, DOTS
 
 
+@door.takes(state=model.HEADS)
 def pairs(state: runs.State) -> dict:
     """The factors of every head of a ``state``, or of its gradient, that meet in a product: (name, head) -> (A, B), (S, ., k)."""
     found = {}
@@ -22,6 +23,7 @@ def pairs(state: runs.State) -> dict:
     return found
 
 
+@door.takes(**model.PROBLEM, queries=door.FLAG)
 def imbalance_rate(
     state: runs.State, inputs: torch.Tensor, targets: torch.Tensor, layer: model.Layer, queries: bool = True
 ) -> torch.Tensor:

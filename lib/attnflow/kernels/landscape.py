@@ -3,7 +3,7 @@ r"""Chapter 4, the landscape of one query: the map of the trap over spread and i
 import numpy as np
 import torch
 
-from attnflow import runs
+from attnflow import door, runs
 from attnflow.attention import KERNELS, Kernel
 from attnflow.claims import Above, Below, Control, Experiment, Trial
 from attnflow.kernels.basins import HORIZON, followed
@@ -15,8 +15,12 @@ from attnflow.sweep import Sweep
 SPREADS = tuple(float(f"{each:.3g}") for each in np.geomspace(0.3, 3.0, 12))
 SIZES = tuple(float(f"{each:.3g}") for each in np.geomspace(0.3, 6.0, 10))
 MAP_CLOCK = 60.0
+TRAPS = ("softmax", "gaussian", "normalised_gaussian")
 
 
+@door.takes(
+    kernel=door.choice(*KERNELS), c=door.POSITIVE, spread=door.either(door.several(door.POSITIVE), door.POSITIVE)
+)
 def queries(kernel: str, c: float, spread: float | np.ndarray) -> Query:
     r"""The trap of the chapter at a ``spread``, a number or (S,), for a ``kernel`` of sharpness ``c``, or $\beta = 2\zeta$."""
     keys = np.multiply.outer(np.array([-1.0, 0.0, 1.0]), spread)
@@ -24,6 +28,7 @@ def queries(kernel: str, c: float, spread: float | np.ndarray) -> Query:
     return Query(keys, values, 0.8, Kernel(kernel, c, 2 * c))
 
 
+@door.takes(kernel=door.choice(*TRAPS), c=door.POSITIVE, spread=door.POSITIVE)
 def border(kernel: str, c: float, spread: float) -> float:
     r"""The place left of which descent is stuck in the trap at a ``spread``, -inf where it is from nowhere.
 
@@ -50,7 +55,7 @@ def trap_map(device: object, kernel: str, c: float, count: int = 400, seed: int 
     seen = followed(queries(kernel, c, spreads), starts.flatten().to(device), clock=MAP_CLOCK)
     stuck = (seen["loss"] > EDGE).view(starts.shape)
     slow = ~stuck & (seen["time"] >= HORIZON).view(starts.shape)
-    fates = [queries(kernel, c, spread).fate(starts[0].flatten().numpy()) for spread in SPREADS]
+    fates = [queries(kernel, c, spread).fate(runs.array(starts[0].flatten())) for spread in SPREADS]
     predicted = (np.stack(fates) > EDGE).reshape(starts.shape).mean(axis=2)
     return {"stuck": stuck.double().mean(dim=2), "slow": slow.double().mean(dim=2), "predicted": predicted}
 

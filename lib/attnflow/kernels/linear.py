@@ -7,7 +7,7 @@ columns, and $\mathcal L = \frac12|\Phi v - y|^2$ with $v$ all values and $y$ th
 
 import torch
 
-from attnflow import checks, curves, flow, ntk, runs
+from attnflow import checks, curves, door, flow, ntk, runs
 from attnflow.attention import KERNELS
 from attnflow.kernels import model
 from attnflow.kernels.setting import drawn
@@ -15,11 +15,13 @@ from attnflow.kernels.setting import drawn
 PAIR = ("softmax", "gaussian")
 
 
+@door.takes(state=model.HEADS, inputs=model.TOKENS, layer=model.LAYER)
 def mixed(state, inputs, layer):
     r"""The blocks $B_h = S_hX$ of the ``state`` of a ``layer``. inputs: (S, n, L, d). Returns (S, H, nL, d)."""
     return (model.attention(state, inputs, layer) @ inputs[:, None]).flatten(2, 3)
 
 
+@door.takes(state=model.HEADS, inputs=model.TOKENS, layer=model.LAYER)
 def features(state, inputs, layer):
     r"""The features $\Phi$ of the values, at the ``state`` of a ``layer``. inputs: (S, n, L, d). Returns (S, nLo, Hdk)."""
     blocks = mixed(state, inputs, layer)
@@ -27,6 +29,7 @@ def features(state, inputs, layer):
     return found / blocks.shape[2] ** 0.5
 
 
+@door.takes(features="S R C")
 def span(features):
     """The directions that ``features`` (S, R, C) reach, and their number: (S, R, min(R, C)), zero beyond it, and (S,)."""
     directions, sizes, _ = torch.linalg.svd(features, full_matrices=False)
@@ -34,19 +37,23 @@ def span(features):
     return directions * seen[:, None], seen.sum(dim=1)
 
 
+@door.takes(directions="S R m", wanted="S R C")
 def floor(directions, wanted):
     r"""The least loss, $\frac12|y - UU^\top y|^2$. directions: U, of :func:`span`; wanted: y, (S, R, C). Returns (S, C)."""
     return (wanted - directions @ (directions.mT @ wanted)).square().sum(dim=1) / 2
 
 
+@door.takes(layer=model.Layer, rows=door.COUNT)
 def counted_rank(layer, rows):
-    r"""The rank of generic features, $\min(nLo, Hd\min(k, o))$: the width that counts is $Hd$ where $k \ge o$.
+    r"""The rank of generic features, $\min(nLo, H\min(d, nL)\min(k, o))$: the width that counts is $Hd$ where $k \ge o$.
 
-    $v \mapsto V_hO_h$ has rank $d\min(k, o)$, whatever the attention. layer: with the sizes; rows: $nL$.
+    $v \mapsto V_hO_h$ has rank $d\min(k, o)$, whatever the attention, and a head sees no more directions than there are rows.
+    layer: with the sizes; rows: $nL$.
     """
-    return min(rows * layer.o, layer.heads * layer.d * min(layer.k, layer.o))
+    return min(rows * layer.o, layer.heads * min(layer.d, rows) * min(layer.k, layer.o))
 
 
+@door.takes(**model.PROBLEM)
 def frozen(state, inputs, targets, layer):
     r"""The field of $W_V$ alone and its start, with the attention of a ``state`` computed once: as fast as two products.
 
@@ -63,6 +70,7 @@ def frozen(state, inputs, targets, layer):
     return field, {"W_V": state["W_V"]}
 
 
+@door.takes(outputs="S n L o")
 def flat(outputs):
     r"""Outputs or targets as the problem sees them, over $\sqrt{nL}$. outputs: (S, n, L, o). Returns (S, nLo)."""
     return outputs.flatten(1) / (outputs.shape[1] * outputs.shape[2]) ** 0.5

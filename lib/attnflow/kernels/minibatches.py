@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 import torch
 
-from attnflow import flow, runs
+from attnflow import door, flow, runs
 from attnflow.runs import Stack, State
 
 CLOCK = "clock"
 Loss = Callable[[State, Stack, Stack], Stack]
 
 
+@door.takes(forward=door.FUNCTION)
 def cross_entropy(forward: Callable[[State, Stack], Stack]) -> Loss:
     """The loss (state, inputs, labels) -> (S,) of a net, ``forward``: (state, inputs) -> scores (S, n, classes)."""
 
@@ -27,20 +28,27 @@ def cross_entropy(forward: Callable[[State, Stack], Stack]) -> Loss:
     return loss
 
 
+@door.takes(state=door.named("S ..."))
 def started(state: State) -> State:
     """The ``state`` with a clock at 0, what a field of :func:`batched` begins from."""
     like = next(iter(state.values()))
     return state | {CLOCK: like.new_zeros(len(like), 1)}
 
 
+@door.takes(
+    loss=door.FUNCTION, inputs="S n ...", labels="int: S n", size=door.COUNT, step=door.either("S", door.POSITIVE)
+)
 def batched(loss: Loss, inputs: Stack, labels: Stack, size: int, step: float | Stack) -> flow.fields.Field:
     """The field of a ``loss`` on one batch a step, in turn, for a state that :func:`started` has given a clock.
 
     inputs: (S, n, ...); labels: (S, n), both cut into batches of a ``size``, what is left over unused; step: of the descent, or
     the learning rate of an optimiser that moves the clock as descent does, as Adam does since its slope is always -1: a number
-    or (S,). The loss that the field returns is that of the batch. Raises WrongUse where there is not one whole batch.
+    greater than 0 or (S,) of them. The loss that the field returns is that of the batch. Raises WrongUse where there is not one
+    whole batch.
     """
     count = inputs.shape[1] // runs.integer("size", size)
+    least = float(torch.as_tensor(step).min())
+    runs.check("step", least, "greater than 0", least > 0)
     runs.check("size", size, f"at most {inputs.shape[1]}, the number of samples", count > 0)
     parts = [each[:, : count * size].unflatten(1, (count, size)) for each in (inputs, labels)]
     rows = torch.arange(len(inputs), device=inputs.device)

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 import torch
 
-from attnflow import flow, runs
+from attnflow import door, flow, runs
 from attnflow.attention import Kernel
 
 MATRICES = ("W_Q", "W_K", "W_V", "W_O")
+HEADS = dict.fromkeys(MATRICES[:3], "S H d k") | {"W_O": "S H k o"}  # what a function takes: a state,
+TOKENS, TARGETS = "S n L d", "S n L o"  # and its data
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ class Layer:
         return self.similarity.weights(queries, keys, 1 / math.sqrt(self.k))
 
 
+LAYER = door.instance(Layer, d="d", k="k", o="o", H="heads")
+PROBLEM = {"state": HEADS, "inputs": TOKENS, "targets": TARGETS, "layer": LAYER}
+
+
+@door.takes(layer=Layer, scale=door.NONNEGATIVE, inner=door.NONNEGATIVE)
 def init(generators: list, layer: Layer, scale: float = 1.0, inner: float = 1.0) -> runs.State:
     r"""Weights $N(0, \mathrm{scale}^2/\mathrm{rows})$, those of queries and keys times ``inner``.
 
@@ -67,18 +74,21 @@ def init(generators: list, layer: Layer, scale: float = 1.0, inner: float = 1.0)
     }
 
 
+@door.takes(state=HEADS, inputs=TOKENS, layer=LAYER)
 def attention(state: runs.State, inputs: torch.Tensor, layer: Layer) -> torch.Tensor:
     r"""Attention S of every head, row = query, of the ``state`` of a ``layer``. inputs: (S, n, L, d). (S, H, n, L, L)."""
     queries, keys = (inputs[:, None] @ state[name][:, :, None] for name in ("W_Q", "W_K"))
     return layer.weights(queries, keys)
 
 
+@door.takes(state=HEADS, inputs=TOKENS, layer=LAYER)
 def forward(state: runs.State, inputs: torch.Tensor, layer: Layer) -> torch.Tensor:
     r"""Output $F = \sum_hS_hXW_V^hW_O^h$ of the ``state`` of a ``layer``. inputs: (S, n, L, d). Returns (S, n, L, o)."""
     values = inputs[:, None] @ state["W_V"][:, :, None]
     return (attention(state, inputs, layer) @ values @ state["W_O"][:, :, None]).sum(dim=1)
 
 
+@door.takes(**PROBLEM)
 def loss(state: runs.State, inputs: torch.Tensor, targets: torch.Tensor, layer: Layer) -> runs.Stack:
     r"""Half the mean squared error, $\frac{1}{2nL}\sum_i\|F(X_i) - Y_i\|^2$, of a ``state``: the slow twin of :func:`field`.
 
@@ -87,17 +97,15 @@ def loss(state: runs.State, inputs: torch.Tensor, targets: torch.Tensor, layer: 
     return (forward(state, inputs, layer) - targets).square().sum(dim=-1).mean(dim=(1, 2)) / 2
 
 
+@door.takes(inputs=TOKENS, targets=TARGETS, layer=LAYER)
 def field(inputs: torch.Tensor, targets: torch.Tensor, layer: Layer, trained: tuple = MATRICES) -> flow.fields.Field:
     r"""The gradient field of the loss, by hand in chain-rule form; zero for the matrices that are not trained.
 
     inputs: X (S, n, L, d); targets: Y (S, n, L, o); trained: names of matrices. Returns a function of a state of all four.
     Raises WrongUse where the shapes do not fit the ``layer``, or the names are none or unknown.
     """
-    runs.tensor("tokens", inputs, (None, None, None, layer.d))
-    runs.tensor("targets", targets, (*inputs.shape[:3], layer.o))
-    named = isinstance(trained, (tuple, list)) and len(trained) > 0
+    named = isinstance(trained, (tuple, list)) and len(trained) > 0 and all(name in MATRICES for name in trained)
     runs.check("trained", trained, "a tuple with at least one of " + ", ".join(MATRICES), named)
-    runs.names("trained", tuple(trained), MATRICES)
     tokens, scale, tau = inputs[:, None], inputs.shape[1] * inputs.shape[2], 1 / math.sqrt(layer.k)
 
     def through(left, right):

@@ -8,7 +8,7 @@ tells it.
 
 import torch
 
-from attnflow import runs
+from attnflow import door, runs
 from attnflow.runs import Stack
 
 LIT, DOT = 1.0, 2.0  # the brightness of a path and of the two dots, on a dark ground of 0
@@ -19,6 +19,7 @@ CHUNK = 4096  # scenes that are drawn at once
 WAYS = torch.tensor([[0, 1], [1, 0], [0, -1], [-1, 0]], device="cpu")
 
 
+@door.takes(count=door.COUNT, pixels=door.COUNT, length=door.whole(2))
 def walks(generator: torch.Generator, count: int, pixels: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Random walks that may turn but not reverse, from anywhere: cells (count, length, 2), and which are paths (count,).
 
@@ -36,6 +37,7 @@ def walks(generator: torch.Generator, count: int, pixels: int, length: int) -> t
     return cells, inside & (places.diff(dim=1) > 0).all(dim=1)
 
 
+@door.takes(taken="bool: M P P", length=door.whole(2))
 def place(generator: torch.Generator, taken: torch.Tensor, length: int) -> tuple[torch.Tensor, torch.Tensor]:
     """One more path of a ``length`` in each scene, which touches nothing that is ``taken``, at a side or at a corner.
 
@@ -55,6 +57,7 @@ def place(generator: torch.Generator, taken: torch.Tensor, length: int) -> tuple
     return path, placed
 
 
+@door.takes(one="int: M l 2", two="int: M m 2", matched=door.FLAG)
 def dotted(
     generator: torch.Generator, one: torch.Tensor, two: torch.Tensor, matched: bool = True
 ) -> tuple[torch.Tensor, ...]:
@@ -76,6 +79,7 @@ def dotted(
     return *(cell[rows[:, 0], pick] for cell in (first, joined, apart)), fits.any(dim=1)
 
 
+@door.takes(pixels=door.COUNT, lengths=door.several(door.whole(2), least=2), matched=door.FLAG)
 def scenes(
     generator: torch.Generator, pixels: int, lengths: tuple, matched: bool = True
 ) -> tuple[list, tuple, torch.Tensor]:
@@ -102,6 +106,9 @@ def scenes(
     return paths, tuple(cells), taken
 
 
+@door.takes(
+    count=door.COUNT, pixels=door.COUNT, length=door.COUNT, distractors=door.INDEX, short=door.COUNT, matched=door.FLAG
+)
 def pictures(
     generators: list,
     count: int,
@@ -149,7 +156,13 @@ def _run(generator, count, pixels, lengths, matched):
     return tuple(torch.cat(each)[:count] for each in zip(*parts, strict=True))
 
 
+@door.takes(pictures="S n P P")
 def distances(pictures: Stack) -> torch.Tensor:
-    """The squared distance of the two dots of ``pictures``, (S, n, pixels, pixels), in pixels: (S, n) of whole numbers."""
+    """The squared distance of the two dots of ``pictures``, (S, n, pixels, pixels), in pixels: (S, n) of whole numbers.
+
+    Raises WrongUse where a picture has more dots, or fewer.
+    """
+    most, least = (int(dots((pictures == DOT).sum(dim=(2, 3)))) for dots in (torch.max, torch.min))
+    runs.check("dots of a picture", (least, most), "2, and no more", least == most == 2)
     places = (pictures == DOT).nonzero()[:, 2:].unflatten(0, (*pictures.shape[:2], 2))
     return (places[:, :, 0] - places[:, :, 1]).square().sum(dim=2)

@@ -6,18 +6,26 @@ $\frac12(o - y)^2$. Its minima with $o \neq y$ are maxima of o below the target 
 
 import torch
 
-from attnflow import flow, runs
+from attnflow import door, flow, runs
 from attnflow.attention import Kernel
 from attnflow.kernels.wells import EDGE
 
 CLOCK = 150.0
 
 
+@door.takes(query="... k", keys="... n k", values="... n", kernel=Kernel)
 def output(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, kernel: Kernel) -> torch.Tensor:
-    r"""What a ``query`` (..., k) makes of ``keys`` (..., n, k) and ``values`` (..., n) by a ``kernel`` at scale 1: (...)."""
+    r"""What a ``query`` (..., k) makes of ``keys`` (..., n, k) and ``values`` (..., n) by a ``kernel`` at scale 1: (...).
+
+    Keys and values (n, k) and (n,) are those of all queries.
+    """
+    shapes = tuple(query.shape[:-1]), tuple(keys.shape[:-2]), tuple(values.shape[:-1])
+    fits = shapes[1] == shapes[2] in ((), shapes[0])
+    runs.check("axes before those of query, keys and values", shapes, "the same, or none of keys and values", fits)
     return (kernel.weights(query[..., None, :], keys, 1.0)[..., 0, :] * values).sum(dim=-1)
 
 
+@door.takes(query="S k", keys="S n k", values="S n", kernel=Kernel)
 def slopes(
     query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, kernel: Kernel
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -32,7 +40,8 @@ def slopes(
     bend = 2 * kernel.c if kernel.distance else 0.0
     eye = torch.eye(query.shape[1], dtype=query.dtype, device=query.device)
     if kernel.normalised:
-        left, right = torch.triu_indices(keys.shape[1], keys.shape[1], 1, device=query.device)
+        lone = keys.shape[1] == 1  # it is paired with itself, which adds nothing
+        left, right = torch.triu_indices(keys.shape[1], keys.shape[1], int(not lone), device=query.device)
         logs = scores - scores.logsumexp(dim=1, keepdim=True)
         power, apart = logs[:, left] + logs[:, right], rates[:, left] - rates[:, right]
         middle = (logs.exp()[:, :, None] * rates).sum(dim=1, keepdim=True)
@@ -46,6 +55,7 @@ def slopes(
     return top, (weight[:, :, None] * apart).sum(dim=1), hessian
 
 
+@door.takes(keys="S n k", values="S n", target="S", kernel=Kernel)
 def field(keys: torch.Tensor, values: torch.Tensor, target: torch.Tensor, kernel: Kernel) -> flow.fields.Field:
     r"""The path of descent on a clock of its own: $dq/ds = -g/\max(|g|/h_0, |\nabla o|^2 + |o - y||\nabla^2o|)$.
 

@@ -6,7 +6,7 @@ $-\eta\sum_j\langle x_i, x_j\rangle g_j$. Orthonormal tokens make it the descent
 
 import torch
 
-from attnflow import flow, runs
+from attnflow import door, flow, runs
 from attnflow.claims import Below, Between, Control, Experiment, Trial
 from attnflow.kernels import model, task
 from attnflow.kernels.setting import claim, drawn
@@ -14,6 +14,7 @@ from attnflow.kernels.setting import claim, drawn
 QUERIES = ("W_Q",)
 
 
+@door.takes(keys="S n L k", values="S n L o", wanted="S n L o", layer=door.instance(model.Layer, k="k"))
 def free_field(keys: torch.Tensor, values: torch.Tensor, wanted: torch.Tensor, layer: model.Layer) -> flow.fields.Field:
     r"""The field of free queries: $\frac1{2nL}\sum_i|\sum_jS_{ij}v_j - y_i|^2$ by the queries, with keys and values given.
 

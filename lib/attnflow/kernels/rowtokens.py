@@ -8,7 +8,7 @@ import math
 
 import torch
 
-from attnflow import data, flow, runs, vit
+from attnflow import data, door, flow, runs, vit
 from attnflow.kernels import minibatches
 
 SIDE = 8  # rows of a digit, and pixels of a row
@@ -17,6 +17,7 @@ RATES = tuple(10 ** (-2 + 2.5 * place / 11) for place in range(12))  # one grid 
 VARIANTS = ("softmax", "rescaled softmax", "gaussian", "rescaled gaussian", "normalised gaussian")
 
 
+@door.takes(length=door.COUNT, k=door.COUNT, c=door.POSITIVE, inner=door.NONNEGATIVE)
 def row_sum(length: int, k: int, c: float, inner: float = 1.0) -> float:
     r"""The mean row sum of Gaussian attention at the start, $L(1 + 4\zeta\sigma^2/\sqrt k)^{-k/2}$.
 
@@ -28,6 +29,7 @@ def row_sum(length: int, k: int, c: float, inner: float = 1.0) -> float:
     return length * (1 + 4 * c * inner**2 / math.sqrt(k)) ** (-k / 2)
 
 
+@door.takes(variant=door.choice(*VARIANTS), c=door.POSITIVE, inner=door.NONNEGATIVE, power=door.NUMBER)
 def network(variant: str, c: float = 0.5, inner: float = 1.0, power: float = 1.0, **settings) -> vit.Transformer:
     r"""A vision Transformer on eight row tokens, of a ``variant`` among ``VARIANTS``.
 
@@ -43,12 +45,14 @@ def network(variant: str, c: float = 0.5, inner: float = 1.0, power: float = 1.0
     return vit.Transformer(attention=kernel, c=c, beta=2 * c, gain=gain, **shapes)
 
 
+@door.takes(net=vit.Transformer, inner=door.NONNEGATIVE)
 def start(generators: list, net: vit.Transformer, inner: float = 1.0) -> runs.State:
     """Weights of a ``net``, of which those of queries and keys are ``inner`` times as large. generators: one a run."""
     state = vit.init(generators, net)
     return {name: value * (inner if name[:3] in ("W_Q", "W_K") else 1.0) for name, value in state.items()}
 
 
+@door.takes(count=door.COUNT)
 def rows(generators: list, count: int) -> tuple[runs.Stack, torch.Tensor]:
     """A fresh choice of ``count`` digits as rows of pixels, (S, count, 8, 8), and labels, (S, count). generators: one a run."""
     pixels, labels = data.subsets(generators, count, patch=1)
@@ -120,11 +124,16 @@ def compared(seeds: tuple, device: torch.device, rate: float = 0.1, **settings) 
     return {name: descent(seeds, device, name, rates=(rate,), **settings)["mean"][0] for name in VARIANTS[:3]}
 
 
+@door.takes(softmax="S", rescaled="S", gaussian="S")
 def closed(softmax: runs.Stack, rescaled: runs.Stack, gaussian: runs.Stack) -> runs.Stack:
-    """What part of the way from ``softmax`` to ``gaussian`` the ``rescaled`` softmax goes, in their mean losses, (S,) each."""
+    """What part of the way from ``softmax`` to ``gaussian`` the ``rescaled`` softmax goes, in their mean losses, (S,) each.
+
+    Infinite or NaN where there is no way to go.
+    """
     return (softmax - rescaled) / (softmax - gaussian)
 
 
+@door.takes(softmax="S", rescaled="S", gaussian="S", draws=door.COUNT)
 def bootstrap(softmax: runs.Stack, rescaled: runs.Stack, gaussian: runs.Stack, draws: int = 4000) -> tuple[float, ...]:
     """That part for the means over seeds, and its 95 % interval over ``draws`` of as many paired seeds: (part, low, high).
 
@@ -136,7 +145,7 @@ def bootstrap(softmax: runs.Stack, rescaled: runs.Stack, gaussian: runs.Stack, d
     losses = [torch.as_tensor(each, dtype=runs.DTYPE, device="cpu") for each in (softmax, rescaled, gaussian)]
     many = closed(*(each[chosen].mean(dim=1) for each in losses))
     ends = torch.quantile(many, torch.tensor([0.025, 0.975], dtype=many.dtype, device="cpu"))
-    return float(closed(*(each.mean() for each in losses))), *ends.tolist()
+    return float(closed(*(each.mean() for each in losses))), *runs.array(ends).tolist()
 
 
 def tuned(

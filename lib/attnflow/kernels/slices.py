@@ -9,13 +9,14 @@ import math
 
 import torch
 
-from attnflow import Above, Control, Experiment, Near, Trial, checks, flow, runs
+from attnflow import Above, Control, Experiment, Near, Trial, checks, door, flow, runs
 from attnflow.kernels import model
 from attnflow.kernels.setting import claim, drawn
 
 INNER, OUTER = ("W_Q", "W_K"), ("W_V", "W_O")
 KERNELS = ("softmax", "gaussian", "normalised_gaussian")
 SIDE, ANGLES, RADII = 21, 24, 20
+SURFACE = "S G G"
 FALL = 0.01  # of all that the loss changes along a ray: less is the centre, which is not quite at a minimum
 
 
@@ -44,12 +45,13 @@ def trained(
     return layer, inputs, targets, record.state, level, reached
 
 
+@door.takes(state=model.HEADS, moved=door.several(door.choice(*model.MATRICES)))
 def directions(generators: list, state: runs.State, moved: tuple = model.MATRICES) -> list[runs.State]:
     """Two directions around a ``state``, whose blocks, a matrix of a head each, are as long as its own; 0 for what stays.
 
-    generators: one a run; moved: names of the matrices that move. Raises WrongUse for unknown names.
+    generators: one a run; moved: names of the matrices that move.
     """
-    runs.names("moved", tuple(moved), model.MATRICES)
+    runs.check("generators", len(generators), "as many as runs", len(generators) == len(state["W_Q"]))
     found = []
     for _ in range(2):
         raw = {name: runs.normal(generators, *value.shape[1:]).to(value.device) for name, value in state.items()}
@@ -58,11 +60,13 @@ def directions(generators: list, state: runs.State, moved: tuple = model.MATRICE
     return found
 
 
+@door.takes(blocks="S H r c")
 def length(blocks: torch.Tensor) -> torch.Tensor:
     """The Frobenius norm of every matrix of some ``blocks``, (S, H, rows, columns): (S, H, 1, 1)."""
     return torch.linalg.matrix_norm(blocks, keepdim=True)
 
 
+@door.takes(**model.PROBLEM, along=door.together(model.HEADS, model.HEADS), places="G 2")
 def losses(layer, inputs, targets, state, along, places):
     """The loss of a ``layer`` at some ``places`` (G, 2) of the plane through a ``state``, all at once: (S, G).
 
@@ -79,12 +83,14 @@ def losses(layer, inputs, targets, state, along, places):
     return model.loss(there, *data, layer).unflatten(0, (-1, many))
 
 
+@door.takes(side=door.whole(3))
 def grid(side: int = SIDE) -> torch.Tensor:
     """The nodes of a square from -1 to 1, ``side`` on an edge, row by row: (side squared, 2)."""
     line = torch.linspace(-1, 1, runs.integer("side", side, least=3), dtype=runs.DTYPE, device="cpu")
     return torch.cartesian_prod(line, line)
 
 
+@door.takes(angles=door.COUNT, radii=door.COUNT)
 def rays(angles: int = ANGLES, radii: int = RADII) -> torch.Tensor:
     """Places on rays from the centre to the circle of radius 1: ((radii + 1) angles, 2), circle by circle, the centre first."""
     turn = 2 * math.pi * torch.arange(angles, dtype=runs.DTYPE, device="cpu") / angles
@@ -93,28 +99,32 @@ def rays(angles: int = ANGLES, radii: int = RADII) -> torch.Tensor:
     return (out[:, None, None] * circle).flatten(0, 1)
 
 
+@door.takes(surface=SURFACE)
 def lowest(surface: torch.Tensor) -> torch.Tensor:
-    """Which inner nodes lie below all of their eight neighbours. surface: (S, G, G). Returns (S, G - 2, G - 2), of bool."""
-    side = surface.shape[1] - 2
+    """Which inner nodes lie below all of their eight neighbours. surface: (S, G, G), G > 2. Returns (S, G - 2, G - 2) of bool."""
+    side = runs.integer("side of the surface", surface.shape[1], least=3) - 2
     inner = surface[:, 1:-1, 1:-1]
     around = (surface[:, i : i + side, j : j + side] for i in range(3) for j in range(3) if (i, j) != (1, 1))
     return torch.stack([inner < each for each in around]).all(dim=0)
 
 
+@door.takes(surface=SURFACE)
 def minima(surface: torch.Tensor) -> torch.Tensor:
-    """How many nodes are :func:`lowest`. surface: (S, G, G). Returns (S,).
+    """How many nodes are :func:`lowest`. surface: (S, G, G), G > 2. Returns (S,).
 
-    >>> minima(torch.tensor([[[1.0, 1, 1, 1], [1, 0, 1, 1], [1, 1, 2, 0], [1, 1, 1, 1]]])).tolist()
+    >>> minima(torch.tensor([[[1.0, 1, 1, 1], [1, 0, 1, 1], [1, 1, 2, 0], [1, 1, 1, 1]]]).double()).tolist()
     [1.0]
     """
     return lowest(surface).to(runs.DTYPE).sum(dim=(1, 2))
 
 
+@door.takes(surface=SURFACE)
 def bent(surface: torch.Tensor) -> torch.Tensor:
     """Share of inner nodes at which the loss bends down in some direction: least eigenvalue of second differences below 0.
 
-    surface: (S, G, G). Returns (S,).
+    surface: (S, G, G), G > 2. Returns (S,).
     """
+    runs.integer("side of the surface", surface.shape[1], least=3)
     inner = surface[:, 1:-1, 1:-1]
     down = surface[:, 2:, 1:-1] - 2 * inner + surface[:, :-2, 1:-1]
     across = surface[:, 1:-1, 2:] - 2 * inner + surface[:, 1:-1, :-2]
@@ -123,13 +133,14 @@ def bent(surface: torch.Tensor) -> torch.Tensor:
     return (least < 0).to(runs.DTYPE).mean(dim=(1, 2))
 
 
+@door.takes(along="S R A")
 def falling(along: torch.Tensor) -> torch.Tensor:
     """Share of rays on which the loss falls somewhere, by more than a hundredth of all its changes.
 
-    along: losses on the circles, (S, radii + 1, angles). Returns (S,).
+    along: losses on the circles, (S, radii + 1, angles). Returns (S,). A ray on which nothing changes does not fall.
 
-    >>> falling(torch.tensor([[[0.0, 0, 0], [2, 2, 1], [3, 1, 1]]])).tolist()
-    [0.3333333432674408]
+    >>> round(float(falling(torch.tensor([[[0.0, 0, 0], [2, 2, 1], [3, 1, 1]]]).double())), 3)
+    0.333
     """
     change = along.diff(dim=1)
     part = change.clamp_max(0).sum(dim=1).abs() / change.abs().sum(dim=1)
@@ -179,6 +190,7 @@ def compared(seeds: tuple, device: torch.device, kernels: tuple = KERNELS[:2], c
     return checks.stacked(rows)
 
 
+@door.takes(name=door.TEXT)
 def more(name):
     """Reading: a ``name`` of the record, the second kernel less the first. Record -> (S,)."""
     return lambda record: record[name][1] - record[name][0]

@@ -2,14 +2,17 @@
 
 import torch
 
-from attnflow import flow, runs, vit
+from attnflow import door, flow, runs, vit
 from attnflow.kernels import minibatches, pathfinder
 
 KERNELS = ("softmax", "gaussian", "normalised_gaussian")
 PATCH = 4  # pixels of a side of a token
 CONVOLUTION = minibatches.Convolution()
+NETS = door.named(door.instance(vit.Transformer, L="tokens", p="size"))
+MATERIAL = door.together(NETS, "S n L p", "S n P P", "int: S n")
 
 
+@door.takes(pictures="... P P")
 def patches(pictures: torch.Tensor) -> torch.Tensor:
     """Pictures cut into patches of ``PATCH`` x ``PATCH`` pixels, row by row, one a token.
 
@@ -28,6 +31,7 @@ class Course:
     """
 
     def __init__(self, forward, inputs, labels, test, size, rate, every):
+        runs.check("test", test, f"less than {inputs.shape[1]}, the number of pictures", test < inputs.shape[1])
         self.forward, self.rate, self.every = forward, rate, every
         self.parts = {"train": slice(0, test), "test": slice(-test, None)}
         self.inputs, self.labels, self.loss = inputs, labels, minibatches.cross_entropy(forward)
@@ -84,6 +88,14 @@ def prepared(
     return {kernel: vit.Transformer(attention=kernel, **paper) for kernel in KERNELS}, tokens, pictures, labels
 
 
+@door.takes(
+    material=MATERIAL,
+    test=door.COUNT,
+    size=door.COUNT,
+    rate=door.POSITIVE,
+    beside=door.POSITIVE,
+    every=door.COUNT,
+)
 def courses(material: tuple, test: int, size: int, rate: float, beside: float, every: int) -> dict[str, Course]:
     """A course for each kernel and one for the ``convolution``.
 

@@ -7,6 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import brentq
 
+from attnflow import door, runs
+
+NUMBERS = door.is_a("a finite number, or an array of them", lambda value: _numbers(value))
 TOUCH = 1e-13  # of the largest term: a sum this small at an extreme is a zero that it touches
 
 
@@ -140,11 +143,27 @@ class Sum:
         return sorted(found + [place for place in pieces if place is not None])
 
 
+@door.takes(constant=NUMBERS, rate=NUMBERS, shift=NUMBERS, linear=NUMBERS, bend=NUMBERS, width=door.POSITIVE)
 def total(constant: np.ndarray, rate: np.ndarray, shift=0.0, linear=0.0, bend=0.0, width=1.0) -> Sum:
     """A sum of arrays or numbers that broadcast: ``constant``, ``rate``, ``shift``, ``linear``, ``bend``, ``width``: see Sum.
 
     >>> [round(zero, 6) + 0.0 for zero in total(np.array([1.0, -3.0, 2.0]), np.array([0.0, 1.0, 2.0])).zeros()]
     [-0.693147, 0.0]
     """
-    arrays = np.broadcast_arrays(*(np.asarray(each, dtype=float) for each in (constant, linear, shift, rate, bend)))
-    return Sum(*arrays, width)
+    given = {"constant": constant, "linear": linear, "shift": shift, "rate": rate, "bend": bend}
+    arrays = [np.atleast_1d(np.asarray(each, dtype=float)) for each in given.values()]
+    shapes = {name: each.shape for name, each in zip(given, arrays, strict=True)}
+    try:
+        together = np.broadcast_arrays(*arrays)
+    except ValueError:
+        raise runs.WrongUse(f"shapes = {shapes} is not allowed: it must be shapes that broadcast") from None
+    return Sum(*together, width)
+
+
+def _numbers(value):
+    """Whether a value is a finite number, or an array or a list of them."""
+    try:
+        found = np.asarray(value)
+    except (ValueError, RuntimeError):
+        return False
+    return found.dtype.kind in "fiu" and bool(np.isfinite(found).all())

@@ -2,11 +2,12 @@
 
 import torch
 
-from attnflow import runs
+from attnflow import door, runs
 
 TOKENS = ("gaussian", "common", "orthonormal")
 
 
+@door.takes(samples=door.COUNT, length=door.COUNT, d=door.COUNT, data=door.choice(*TOKENS))
 def tokens(generators: list, samples: int, length: int, d: int, data: str = "gaussian") -> torch.Tensor:
     r"""Tokens of n samples: Gaussian, with a last feature of 1 on every token, or orthonormal over all samples.
 
@@ -28,6 +29,7 @@ def tokens(generators: list, samples: int, length: int, d: int, data: str = "gau
     return found
 
 
+@door.takes(samples=door.COUNT, length=door.COUNT, o=door.COUNT, size=door.POSITIVE)
 def targets(generators: list, samples: int, length: int, o: int, size: float = 1.0) -> torch.Tensor:
     """Targets that mean nothing: independent normal entries of a ``size``.
 

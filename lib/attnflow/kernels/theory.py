@@ -3,16 +3,32 @@ r"""What chapter 4 predicts of the gradient flow, from sympy: four gradients, wh
 import sympy as sp
 import torch
 
-from attnflow import laws, runs, symbolic
+from attnflow import door, laws, runs, symbolic
 from attnflow.attention import KERNELS, Kernel
 from attnflow.kernels import model
 
 SHARPNESS, INVERSE = sp.symbols("zeta beta", positive=True)
 DISTANCES = tuple(name for name in KERNELS if Kernel(name).distance)
 DOTS = tuple(name for name in KERNELS if name not in DISTANCES)
+NAME = door.choice(*KERNELS)
+NAMES = door.several(NAME)
+SHAPE = door.named(door.COUNT)
+SYMBOLS = {"X": door.symbolic("L d"), "W_Q": door.symbolic("d k"), "W_K": door.symbolic("d k")}
 ROTATION = "rotation"  # a relation of velocities, the others are functions of the weights
+LAWS = ("query-key", "key shift", "shift", ROTATION)
 
 
+def _rates(*names):
+    """The kind of a dict of learning rates of some matrices, and no others."""
+
+    def good(given):
+        known = isinstance(given, dict) and set(given) <= set(names)
+        return known and all(isinstance(rate, (int, float)) and 0 < rate < sp.oo for rate in given.values())
+
+    return door.is_a(f"a dict, {' or '.join(names)} -> a number greater than 0", good)
+
+
+@door.takes(kernel=NAME, queries=door.symbolic("L k"), keys=door.symbolic("M k"), scale=door.EXPRESSION)
 def scores(kernel: str, queries: sp.MatrixBase, keys: sp.MatrixBase, scale: sp.Expr) -> sp.ImmutableMatrix:
     r"""The scores of a ``kernel`` in symbols, $\tau\beta\,q_i\cdot k_j$ or $-\tau\zeta\,|q_i - k_j|^2$.
 
@@ -27,6 +43,7 @@ def scores(kernel: str, queries: sp.MatrixBase, keys: sp.MatrixBase, scale: sp.E
     return sp.ImmutableMatrix(queries.rows, keys.rows, score)
 
 
+@door.takes(kernel=NAME, weights=door.symbolic("L M"), slope=door.symbolic("L M"))
 def score_slope(kernel: str, weights: sp.MatrixBase, slope: sp.MatrixBase) -> sp.ImmutableMatrix:
     r"""Slope G of a loss by the scores, $S_{ij}E_{ij}$, less $S_{ij}\sum_lS_{il}E_{il}$ where the ``kernel`` is normalised.
 
@@ -37,6 +54,7 @@ def score_slope(kernel: str, weights: sp.MatrixBase, slope: sp.MatrixBase) -> sp
     return sp.ImmutableMatrix(weights.multiply_elementwise(slope))
 
 
+@door.takes(kernel=NAME, names=SYMBOLS, slope=door.symbolic("L L"))
 def through_scores(kernel: str, names: dict, slope: sp.MatrixBase) -> dict:
     r"""Gradients of $W_Q$ and $W_K$ from the slope G by the scores: the derivative of $\sum_{ij}G_{ij}z_{ij}$, with G held.
 
@@ -50,6 +68,7 @@ def through_scores(kernel: str, names: dict, slope: sp.MatrixBase) -> dict:
     return {name: symbolic.gradient(total, names[name]).xreplace(known) for name in ("W_Q", "W_K")}
 
 
+@door.takes(kernel=NAME, length=door.COUNT, d=door.COUNT, k=door.COUNT, o=door.COUNT, complete=door.FLAG)
 def layer_gradient(
     kernel: str, length: int = 2, d: int = 2, k: int = 2, o: int = 1, complete: bool = True
 ) -> tuple[dict, dict]:
@@ -74,6 +93,7 @@ def layer_gradient(
     return gradient, names | sizes
 
 
+@door.takes(kernels=NAMES, complete=door.FLAG, points=door.COUNT, seed=door.INDEX, shape=SHAPE)
 def agreement(kernels: tuple = KERNELS, complete: bool = True, points: int = 2, seed: int = 0, **shape: int) -> float:
     """Largest relative difference of the derived gradients to torch autograd of the loss of two heads, of which one is asked.
 
@@ -113,6 +133,7 @@ def agreement(kernels: tuple = KERNELS, complete: bool = True, points: int = 2, 
     return max(worst(kernel) for kernel in kernels)
 
 
+@door.takes(kernel=NAME, common=door.FLAG, rates=_rates("W_Q", "W_K"), length=door.COUNT, d=door.COUNT, k=door.COUNT)
 def score_flow(kernel: str, common: bool = False, rates: dict | None = None, length: int = 2, d: int = 2, k: int = 2):
     r"""Flow of $W_Q$ and $W_K$ under any loss that sees only the weights S of a ``kernel``, whose slope E by S is free.
 
@@ -130,14 +151,17 @@ def score_flow(kernel: str, common: bool = False, rates: dict | None = None, len
         names["X"] = names["X"].xreplace({names["X"][i, d - 1]: sp.Integer(1) for i in range(length)})
     slope = score_slope(kernel, weights, names["E"])
     gradient = through_scores(kernel, names, slope)
-    return names, {names[name]: -(rates or {}).get(name, 1) * each for name, each in gradient.items()}, slope
+    speeds = {name: sp.Rational(str((rates or {}).get(name, 1))) for name in gradient}
+    return names, {names[name]: -speeds[name] * each for name, each in gradient.items()}, slope
 
 
+@door.takes(expression=door.symbolic("R C"))
 def vanishes(expression: sp.MatrixBase) -> bool:
     """Whether a matrix of polynomials is zero, identically. expression: a sympy matrix."""
     return all(sp.expand(entry) == 0 for entry in expression)
 
 
+@door.takes(law=door.choice(*LAWS), kernels=NAMES, common=door.FLAG, rates=_rates("W_Q", "W_K"), shape=SHAPE)
 def score_law_holds(law: str, kernels: tuple, common: bool = False, rates: dict | None = None, **shape: int) -> bool:
     r"""Whether sympy proves a ``law`` of $W_Q, W_K$ for all of some ``kernels`` and any loss that sees only their weights S.
 
@@ -150,7 +174,7 @@ def score_law_holds(law: str, kernels: tuple, common: bool = False, rates: dict 
         names, velocity, _ = score_flow(kernel, common, rates, **shape)
         query, key = names["W_Q"], names["W_K"]
         kept = {"query-key": query.T * query - key.T * key, "key shift": key[-1, :], "shift": (query + key)[-1, :]}
-        if runs.choice("law", law, (*kept, ROTATION)) == ROTATION:
+        if law == ROTATION:
             turned = query.T * velocity[query] + key.T * velocity[key]
             return vanishes(turned - turned.T)
         return vanishes(laws.time_derivative(sp.ImmutableMatrix(kept[law]), velocity))
@@ -158,17 +182,19 @@ def score_law_holds(law: str, kernels: tuple, common: bool = False, rates: dict 
     return all(holds(kernel) for kernel in kernels)
 
 
+@door.takes(rates=_rates("W_V", "W_O"), shape=SHAPE)
 def value_law_holds(rates: dict | None = None, **shape: int) -> bool:
     r"""Whether sympy proves that $W_V^\top W_V - W_OW_O^\top$ is constant, whatever weights S a kernel gives.
 
     rates: name -> learning rate, 1 where none is given; shape: sizes of :func:`layer_gradient`.
     """
     gradient, names = layer_gradient("exp", **shape)
-    velocity = {names[name]: -(rates or {}).get(name, 1) * gradient[name] for name in ("W_V", "W_O")}
+    velocity = {names[name]: -sp.Rational(str((rates or {}).get(name, 1))) * gradient[name] for name in ("W_V", "W_O")}
     value, out = names["W_V"], names["W_O"]
     return vanishes(laws.time_derivative(value.T * value - out * out.T, velocity))
 
 
+@door.takes(names=SYMBOLS, slope=door.symbolic("L L"), queries=door.FLAG)
 def imbalance_rate(names: dict, slope: sp.MatrixBase, queries: bool = True) -> sp.ImmutableMatrix:
     r"""How fast the query-key balance moves under a distance: $4\tau\zeta\sum_{ij}G_{ij}(q_iq_i^\top - k_jk_j^\top)$, (k, k).
 
@@ -183,6 +209,7 @@ def imbalance_rate(names: dict, slope: sp.MatrixBase, queries: bool = True) -> s
     return sp.ImmutableMatrix(4 * SHARPNESS / sp.sqrt(names["W_Q"].cols) * found)
 
 
+@door.takes(kernel=NAME, queries=door.FLAG, shape=SHAPE)
 def imbalance_law_holds(kernel: str, queries: bool = True, **shape: int) -> bool:
     r"""Whether sympy proves $\frac{d}{dt}(W_Q^\top W_Q - W_K^\top W_K)$ to be :func:`imbalance_rate` for a ``kernel``.
 
@@ -193,6 +220,7 @@ def imbalance_law_holds(kernel: str, queries: bool = True, **shape: int) -> bool
     return vanishes(laws.time_derivative(balance, velocity) - imbalance_rate(names, slope, queries))
 
 
+@door.takes(kernel=NAME, degree=door.COUNT, d=door.COUNT, k=door.COUNT, common=door.FLAG)
 def polynomial_laws(kernel: str, degree: int = 2, d: int = 2, k: int = 2, common: bool = False) -> int:
     r"""How many polynomials of $W_Q, W_K$, up to a ``degree``, are constant for every loss of the weights S and all tokens.
 
@@ -202,7 +230,6 @@ def polynomial_laws(kernel: str, degree: int = 2, d: int = 2, k: int = 2, common
 
     kernel: of the scores; d, k: sizes; common: the last feature of every token is 1. Returns the dimension, without constants.
     """
-    runs.integer("degree", degree)
     query, key = symbolic.matrix("W_Q", d, k), symbolic.matrix("W_K", d, k)
     drawn = [symbolic.matrix(name, 1, d) for name in ("x", "y", "z")]
     seen = [sp.ImmutableMatrix(1, d, [*row[:-1], 1]) if common else row for row in drawn]

@@ -8,9 +8,10 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
-from attnflow import runs
+from attnflow import door, runs
 from attnflow.attention import Kernel
 from attnflow.claims import Control, Exactly, Experiment, Near, Trial, kinds
+from attnflow.kernels import landscape
 from attnflow.kernels.basins import HORIZON, followed
 from attnflow.kernels.setting import claim
 from attnflow.kernels.wells import EDGE, Query, fold_holds, threshold, turn
@@ -51,18 +52,19 @@ def ends(
     return {"start": start} | {name: torch.stack(rows) for name, rows in found.items()}
 
 
+@door.takes(kernel=door.choice("softmax", "gaussian"), c=door.POSITIVE, beta=door.POSITIVE)
 def border(kernel: str, c: float = 1.0, beta: float = 1.0) -> float:
     """The place $q^*$ left of which descent is stuck, for keys (-1, 0, 1), values (1/2, 0, 1) and a target of 0.8.
 
-    kernel: softmax, by sympy, at ``beta``; or gaussian, of sharpness ``c``, by root finding: the least output between its wells.
+    kernel: softmax, by sympy, at ``beta``; or gaussian, of sharpness ``c``, by :func:`~attnflow.kernels.landscape.border`.
     """
-    if kernel == "softmax":
-        return float(turn()) / beta
-    return Query(np.array([-1.0, 0.0, 1.0]), np.array([0.5, 0.0, 1.0]), 0.8, Kernel(kernel, c)).slope.zeros()[1]
+    return float(turn()) / beta if kernel == "softmax" else landscape.border(kernel, c, 1.0)
 
 
+@door.takes(places=door.several(door.NUMBER))
 def foretold(*places: float) -> Callable[[dict], torch.Tensor]:
     """Reading: the share of starts whose fate the ``places`` (J,) foretell, the least over paths; not those within 1e-3."""
+    runs.check("places", places, "at least one", bool(places))
 
     def read(record):
         shares = []
@@ -74,6 +76,7 @@ def foretold(*places: float) -> Callable[[dict], torch.Tensor]:
     return read
 
 
+@door.takes(name=door.choice("stuck", "slow"))
 def share(name: str) -> Callable[[dict], torch.Tensor]:
     """Reading: the share of starts that are as a ``name`` says, ``stuck`` or ``slow``, on the first path: (S,)."""
     return lambda record: record[name][0].double().mean(dim=1)
@@ -89,22 +92,39 @@ def compared(seeds: tuple, device: torch.device, c: float = 1.0, **settings) -> 
     return gaussian - softmax
 
 
+@door.takes(place=door.NUMBER, c=door.POSITIVE)
 def waiting(place: float, c: float = 0.5) -> float:
-    r"""Time $\int dq/|(o - y)o'|$ of the flow from a ``place`` to a loss of 1e-6, for the Gaussian of sharpness ``c``."""
-    query = Query(np.array([-1.0, 0.0, 1.0]), np.array([0.5, 0.0, 1.0]), 0.8, Kernel("gaussian", c))
-    wells = np.array(query.wells)
-    well = wells[0] if place < wells[0] else wells[-1]
-    edge = brentq(lambda here: query.miss(here) ** 2 / 2 - EDGE, well, well + np.sign(place - well) * 0.1)
+    r"""Time $\int dq/|(o - y)o'|$ of the flow from a ``place`` to a loss of 1e-6, for the Gaussian of sharpness ``c``.
+
+    Infinite where the flow from there ends with a larger loss, or needs more time than a number can hold.
+    """
+    query, start = landscape.queries("gaussian", c, 1.0), float(place)
+    if query.fate(np.array([start]))[0] > EDGE:
+        return np.inf
+    well = query.still[np.searchsorted(query.still, start) - int(query.direction(np.array(start)) < 0)]
+    if query.miss(start) ** 2 / 2 <= EDGE:
+        return 0.0
+    edge = brentq(lambda here: query.miss(here) ** 2 / 2 - EDGE, well, start)
 
     def pace(here):
         return np.exp(query.slope.at(here).top + query.units(here)[1]) * query.slope.at(here).value * query.miss(here)
 
-    return abs(quad(lambda here: 1 / pace(here), place, edge, limit=200)[0])
+    return abs(quad(lambda here: 1 / pace(here), start, edge, limit=200)[0]) if pace(start) else np.inf
 
 
+@door.takes(size=door.POSITIVE, c=door.POSITIVE)
 def late_share(size: float = 5.0, c: float = 0.5) -> float:
-    """The share of starts from a normal law of a ``size`` that arrive after the horizon, by :func:`waiting` at ``c``."""
-    ends_at = [brentq(lambda here: np.log(waiting(here, c) / HORIZON), sign * 2.5, sign * 8) for sign in (-1, 1)]
+    r"""The share of starts from a normal law of a ``size`` that arrive after the horizon, by :func:`waiting` at ``c``.
+
+    Raises WrongUse where some never arrive: from $c = a^2$ on, with a the :func:`attnflow.kernels.wells.threshold`.
+    """
+    runs.check("c", c, f"less than {threshold() ** 2:.6g}, from where some starts are stuck", c < threshold() ** 2)
+
+    def late(place):
+        return np.log(np.clip(waiting(place, c) / HORIZON, 1e-9, 1e9))
+
+    wells = landscape.queries("gaussian", c, 1.0).wells
+    ends_at = [brentq(late, well, well + side * 6 * c**-0.5) for well, side in zip(wells, (-1, 1), strict=True)]
     return float(ndtr(ends_at[0] / size) + ndtr(-ends_at[1] / size))
 
 
@@ -121,10 +141,10 @@ def first_stuck(
     low, width = torch.full_like(ratio[:, :1], 0.5), 1.0
     for _ in range(rounds):
         tried = low + width * torch.arange(1, places + 1) / places
-        spread = tried.flatten().numpy() / c**0.5
-        values = np.stack([ratio.flatten().numpy(), np.full(spread.shape, middle), np.ones(spread.shape)])
+        spread = runs.array(tried.flatten()) / c**0.5
+        values = np.stack([runs.array(ratio.flatten()), np.full(spread.shape, middle), np.ones(spread.shape)])
         query = Query(
-            spread * np.array([[-1.0], [0.0], [1.0]]), values, target.flatten().numpy(), Kernel("gaussian", c)
+            spread * np.array([[-1.0], [0.0], [1.0]]), values, runs.array(target.flatten()), Kernel("gaussian", c)
         )
         loss = followed(query, torch.from_numpy(-2 * spread).to(device), clock=SOON)["loss"].cpu().view_as(tried)
         first = (loss > EDGE).double().argmax(dim=1, keepdim=True)

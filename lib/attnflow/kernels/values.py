@@ -2,7 +2,7 @@ r"""Chapter 4, only $W_V$ is trained: a floor below a width, none above, and los
 
 import torch
 
-from attnflow import Above, Below, Control, Exactly, Experiment, Near, Trial, curves
+from attnflow import Above, Below, Control, Exactly, Experiment, Near, Trial, curves, door
 from attnflow.kernels import model
 from attnflow.kernels.linear import endless, spans, watched
 from attnflow.kernels.setting import claim
@@ -21,11 +21,13 @@ def lowest(record):
     return curves.least((record["loss"] / record["floor"][:, None]).flatten(0, 1))
 
 
+@door.takes(choose=door.FUNCTION)
 def left(choose):
     """Reading: the share of the loss that is left, of the kernel that ``choose`` takes, at least 1e-12 for rounding. (S,)."""
     return lambda record: choose(record["left"], dim=0).clamp_min(1e-12)
 
 
+@door.takes(name=door.TEXT, known=door.TEXT, choose=door.FUNCTION)
 def over(name, known, choose=torch.amax):
     """Reading: a ``name`` of the record over another that is ``known``, (J, S) both; ``choose`` reduces J. (S,)."""
     return lambda record: choose(record[name] / record[known], dim=0)

@@ -11,7 +11,7 @@ import numpy as np
 import sympy as sp
 from scipy.optimize import brentq
 
-from attnflow import runs
+from attnflow import door, runs
 from attnflow.attention import LARGEST, Kernel
 from attnflow.kernels.sums import Sum, total
 
@@ -30,6 +30,11 @@ class Query:
     values: np.ndarray
     target: float | np.ndarray
     kernel: Kernel = Kernel()
+
+    def __post_init__(self):
+        keys, values = np.shape(self.keys), np.shape(self.values)
+        runs.check("shape of values", values, f"that of the keys, {keys}", values == keys)
+        runs.check("shape of keys", keys, "(n,) or (n, S), with n of at least 1", len(keys) in (1, 2) and 0 not in keys)
 
     @cached_property
     def rates(self) -> np.ndarray:
@@ -164,18 +169,20 @@ class Query:
         return np.where(self.scores(starts) > LARGEST, np.inf, found)
 
 
+@door.takes(ratio=door.POSITIVE)
 def turn(ratio: float = 0.5) -> sp.Expr:
     r"""$\beta sq^*$ of softmax for keys $(-s, 0, s)$ and values $(r, 0, 1)$, by sympy: where o' = 0, and where the trap ends.
 
     ratio: r, in (0, 1). With $u = e^{\beta sq}$ the slope of $o = (u^2 + r)/(u^2 + u + 1)$ is that of a quadratic.
     """
-    runs.check("ratio", ratio, "a number between 0 and 1", 0 < runs.number("ratio", ratio) < 1)
+    runs.check("ratio", ratio, "a number between 0 and 1", ratio < 1)
     u = sp.Symbol("u", positive=True)
-    output = (u**2 + sp.nsimplify(ratio)) / (u**2 + u + 1)
+    output = (u**2 + sp.Rational(str(ratio))) / (u**2 + u + 1)
     (root,) = sp.solve(sp.numer(sp.together(sp.diff(output, u))), u)
     return sp.log(root)
 
 
+@door.takes(ratio=door.POSITIVE)
 def threshold(ratio: float = 0.5) -> float:
     r"""$s\sqrt\zeta$ from which the Gaussian with keys $(-s, 0, s)$ and values $(r, 0, 1)$ has a second well.
 
@@ -186,7 +193,6 @@ def threshold(ratio: float = 0.5) -> float:
     >>> round(threshold(1.0), 6) == round(0.5**0.5, 6)
     True
     """
-    runs.number("ratio", ratio, above=0)
 
     def rest(log_square):
         square = np.exp(log_square)
@@ -196,6 +202,7 @@ def threshold(ratio: float = 0.5) -> float:
     return float((square**0.5 + 1 / (2 * square**0.5)) / 2)
 
 
+@door.takes(middle=door.NUMBER)
 def fold_holds(middle: float = 0.0) -> bool:
     r"""sympy proves what :func:`threshold` rests on.
 
@@ -204,7 +211,7 @@ def fold_holds(middle: float = 0.0) -> bool:
     logarithm is that of o'.
     """
     a, x, r, p = sp.symbols("a x r P", positive=True)
-    output = r * sp.exp(-((x + a) ** 2)) + sp.nsimplify(middle) * sp.exp(-(x**2)) + sp.exp(-((x - a) ** 2))
+    output = r * sp.exp(-((x + a) ** 2)) + sp.Rational(str(middle)) * sp.exp(-(x**2)) + sp.exp(-((x - a) ** 2))
     ratio = r * (a + x) / (a - x)
     same = sp.simplify(
         sp.expand(sp.diff(output, x) * sp.exp(x**2 + a**2 + 2 * a * x) / 2 / (a - x)) - sp.exp(4 * a * x) + ratio

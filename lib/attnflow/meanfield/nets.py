@@ -103,10 +103,14 @@ def _particles_of(axes, least=1, most=2, among=tuple(PARTS)):
     return check
 
 
-def _masses(name, value, sizes):
-    """The kind of the masses of the particles of a state that stands before them."""
-    parts = [part for part, names in PARTS.items() if names[0] in sizes["names"]]
-    door.entries(dict.fromkeys(parts, "S J K"))(name, value, sizes)
+def _masses_of(axes):
+    """The kind of the masses of the particles of a state that stands before them, with some ``axes`` each."""
+
+    def check(name, value, sizes):
+        parts = [part for part, names in PARTS.items() if names[0] in sizes["names"]]
+        door.entries(dict.fromkeys(parts, axes))(name, value, sizes)
+
+    return check
 
 
 def _named_by(allowed, names, good):
@@ -119,7 +123,11 @@ def _named_by(allowed, names, good):
 NET = door.instance(Net, d="d", k="k", J="depth", m="m", names="names")
 STATE, BOTH = _particles_of("S J m"), _particles_of("S J m", least=2)
 # Of a measure, whose blocks may have more particles than those of the net.
-WIDE, MASSES, PLACES = _particles_of("S J K"), _masses, door.instance(Net, d="d", k="k", J="depth", names="names")
+WIDE, MASSES, PLACES = (
+    _particles_of("S J K"),
+    _masses_of("S J K"),
+    door.instance(Net, d="d", k="k", J="depth", names="names"),
+)
 WIDTHS = door.instance(Net, d="d", k="k")
 THETA = _particles_of("S K", most=1)
 HEAD, NEURON = (_particles_of("S K", among=(part,)) for part in PARTS)
