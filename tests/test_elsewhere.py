@@ -54,6 +54,15 @@ def test_each_kind_of_fault_is_found(fault):
     fault(fault_free)
 
 
+def test_one_function_goes_home():
+    with pretended() as name:
+        try:
+            found = runs.array(FAR.to(name).requires_grad_())
+        except Misplaced:
+            found = None
+    assert isinstance(found, np.ndarray) and found.tolist() == FAR.tolist()
+
+
 def test_what_cuda_takes_is_taken():
     with pretended() as name:
         far = FAR.to(name)
