@@ -214,7 +214,7 @@ FIGURES = {
 
 SLOW = (pytest.mark.notebook, pytest.mark.slow)  # in the last group of notebooks, in make test-all only
 LONG = ("order_figure", "attention_figure", "phases_figure", "decayed heads", "pairs", "starts", "portrait", "logistic")
-LONG += ("arrivals", "duals", "shares", "reach", "lazy", "balances", "small start", "failures", "rate")
+LONG += ("arrivals", "duals", "shares", "reach", "lazy", "balances", "small start", "failures", "rate", "drift_figure")
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW) if name.endswith(LONG) else name for name in FIGURES])
@@ -224,11 +224,11 @@ def test_a_figure_of_records_there_is_drawn(name, away):
     assert any(axes.has_data() for axes in figure.axes)
 
 
-DAILY = ("heads-return", "foundations.one-step")
+DAILY = "heads-return"
 
 
 @pytest.mark.parametrize("name", [name if name.endswith(DAILY) else pytest.param(name, marks=SLOW) for name in quick()])
 def test_a_claim_is_run_there(name, away):
-    """The quick ones of all rooms, each with its control, and what each reads of its record; two every day."""
+    """The quick ones of all rooms, each with its control, and what each reads of its record; one every day."""
     row, home = (claims.evaluate(CLAIMS[name], (300,), where) for where in (away, "cpu"))
     assert row.measured == home.measured and row.control_measured == home.control_measured
