@@ -58,6 +58,13 @@ def test_readings_of_known_curves(found, wanted):
     assert found().tolist() == pytest.approx(wanted, nan_ok=True)
 
 
+def test_a_curve_at_a_time_that_never_comes_is_nan():
+    times = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
+    assert curves.at(times, 2 * times, torch.tensor([0.5, torch.nan])).tolist() == pytest.approx(
+        [1.0, torch.nan], nan_ok=True
+    )
+
+
 def test_a_level_that_is_not_crossed_is_refused_and_the_slope_of_attention_is_that_of_autograd():
     for level in (2.0, -1.0):
         assert "crossed" in refusal(

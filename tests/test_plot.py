@@ -92,6 +92,17 @@ def test_a_dashed_line_moves_with_what_its_claim_says(figure):
     assert claims.names
 
 
+def test_several_dashed_lines_have_a_name_each_and_powers_may_be_exact():
+    _, axes = plot.figure()
+    half, anchor = importlib.import_module("sympy").Rational(1, 2), torch.tensor(2.0)
+    places, values = plot.power_law([1, 4], anchor, half)
+    assert values.tolist() == [1.0, 2.0]
+    lines = plot.theory(axes, places, np.stack([values, 2 * values], axis=1), ["one", "_"])
+    assert [line.get_label() for line in lines] == ["one", "_"]
+    assert "label" in refusal(lambda: plot.theory(axes, places, values, [1]))
+    plt.close("all")
+
+
 def test_every_figure_that_takes_claims_is_in_the_table():
     modules = [
         importlib.import_module(name)

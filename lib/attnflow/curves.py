@@ -107,9 +107,9 @@ def last_crossing(times: torch.Tensor, values: torch.Tensor) -> Stack:
     return torch.where(before + 1 < seen.sum(dim=0), found, torch.nan)
 
 
-@door.takes(times="curve: K S", values="curve: K S ...", when="real: S")
+@door.takes(times="curve: K S", values="curve: K S ...", when="curve: S")
 def at(times: torch.Tensor, values: torch.Tensor, when: Stack) -> torch.Tensor:
-    """A curve at given times, linear between records: times (K, S), values (K, S, ...), when (S,). Returns (S, ...)."""
+    """A curve at given times, linear between records: times (K, S), values (K, S, ...), when (S,) or NaN. Returns (S, ...)."""
     column = torch.arange(times.shape[1], device=times.device)
     after = (times < when).sum(dim=0).clamp(1, len(times) - 1)
     left, right = times[after - 1, column], times[after, column]

@@ -22,6 +22,8 @@ COLOURS = {
 }
 KNOWN = door.either(door.together(), door.together(door.CURVE, door.CURVE))
 AXES, COLOUR, LINES = door.instance(Axes), door.choice(*COLOURS), door.several(door.instance((tuple, list)))
+LABELS = door.either(door.LABEL, door.several(door.LABEL))  # of one curve, or of several drawn in one call
+ONE = door.either(door.EXACT, "real: ")  # such as an exponent of sympy, and the mean of a tensor
 PHASES = ("#1560A822", "#C96F1E22", "#2E8B5722", "#6A1FC01C")  # the last two digits are how opaque
 STYLE = {
     "figure.dpi": 200,
@@ -56,14 +58,9 @@ def figure(columns=1, rows=1, width=7.2, height=2.9, ylabel="", **keywords):
     return drawn, axes
 
 
-def _numbers(values):
-    """Tensors of any device, arrays and lists as an array."""
-    return np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
-
-
 def _curve(times, values):
     """Times and values as arrays that can be drawn against each other."""
-    times, values = _numbers(times), _numbers(values)
+    times, values = runs.array(times), runs.array(values)
     fits = 0 < times.ndim <= values.ndim <= 2 and times.shape in (values.shape, values.shape[:1])
     runs.check("values", f"of shape {values.shape}", f"(K,) or (K, S) for times {times.shape}, (K,) or the same", fits)
     return times, values
@@ -81,11 +78,12 @@ def measured(axes, times, values, colour="blue", label=None, **keywords):
     return lines
 
 
-@door.takes(axes=AXES, times=door.CURVE, values=door.CURVE, label=door.LABEL, colour=COLOUR)
+@door.takes(axes=AXES, times=door.CURVE, values=door.CURVE, label=LABELS, colour=COLOUR)
 def theory(axes, times, values, label=None, colour="black", **keywords):
     """What is predicted, drawn last and thin, so that runs are seen under it: one dashed line of a dark ``colour`` on ``axes``.
 
-    times, values: (K,); label: in the legend; keywords: of matplotlib's ``plot``. Returns the lines.
+    times: (K,); values: (K,), or (K, J) for several lines; label: in the legend, one or J; keywords: of matplotlib's ``plot``.
+    Returns the lines.
     """
     style = {"ls": (0, (4, 2.5)), "lw": 1.2, "zorder": 5} | keywords
     return axes.plot(*_curve(times, values), color=COLOURS[colour], label=label, **style)
@@ -157,7 +155,7 @@ def predicted(claim, record=None):
     """
     value = claim.predicted(record)
     runs.check(f"claim {claim.id}", value, "one that predicts a number", value is not None)
-    return float(_numbers(value).mean())
+    return float(runs.array(value).mean())
 
 
 @door.takes(axes=AXES, rows=LINES, steps=door.ARRAY)
@@ -217,10 +215,10 @@ def loglog(axes, places, rows, **settings):
     panel(axes, [(places, *row) for row in rows], places=places, xscale="log", yscale="log", **settings)
 
 
-@door.takes(places=door.ARRAY, anchor=door.ARRAY, power=door.EXACT)
+@door.takes(places=door.ARRAY, anchor=ONE, power=ONE)
 def power_law(places, anchor, power):
     """The ``power`` law through ``anchor`` at the largest of some ``places``: the two arrays that ``theory`` takes."""
-    places = np.sort(_numbers(places))
+    places = np.sort(runs.array(places))
     return places, float(anchor) * (places / places[-1]) ** float(power)
 
 

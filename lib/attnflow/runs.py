@@ -84,6 +84,15 @@ def state(given: State, shapes: dict | None = None) -> State:
     return {name: value.detach().clone() for name, value in given.items()}
 
 
+def array(values: object) -> np.ndarray:
+    """The one way home: a tensor on any device, without its graph, or whatever numpy takes as ``values``, as an array.
+
+    >>> array(torch.ones(2)).tolist()
+    [1.0, 1.0]
+    """
+    return np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values)
+
+
 def device(name: str | torch.device | None = None) -> torch.device:
     """The torch device of a run: the one of that ``name``, else CUDA where there is one, else the CPU.
 

@@ -116,9 +116,7 @@ def cell(sweep: Sweep, settings: dict, where: torch.device, count: int = 1) -> d
     """
     with threads.held(count):
         found = sweep.function(device=where, **settings)
-    arrays = {
-        name: np.asarray(value.cpu() if isinstance(value, torch.Tensor) else value) for name, value in found.items()
-    }
+    arrays = {name: runs.array(value) for name, value in found.items()}
     names = [name for name in arrays if not isinstance(name, str) or BESIDE in name]
     runs.check("names of arrays", names, f"texts without {BESIDE!r}", not names)
     objects = [name for name, value in arrays.items() if value.dtype.hasobject]

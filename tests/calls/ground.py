@@ -182,6 +182,7 @@ CALLS = {
         fine={
             "times nan inf": ENDED,
             "values nan inf": ENDED,
+            "when nan inf": "a run that never came there",
             "times dtype": FLOAT,
             "values dtype": FLOAT,
             "when dtype": FLOAT,
@@ -336,6 +337,7 @@ CALLS = {
 }
 CHECK = "a check: it says itself what was wrong, and the library names it"
 REASONS = {
+    "runs.array": "it takes whatever numpy takes",
     "runs.check": CHECK,
     "runs.integer": CHECK,
     "runs.number": CHECK,

@@ -212,6 +212,4 @@ def _parts(trial):
 
 def _plain(value):
     """A tensor or a number as a float64 array (S,)."""
-    return np.atleast_1d(value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)).astype(
-        float
-    )
+    return np.atleast_1d(runs.array(value)).astype(float)

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from matplotlib.patches import FancyBboxPatch
 
-from attnflow import plot
+from attnflow import plot, runs
 from attnflow.cooccurrence import balance, ratio, reduced
 from attnflow.cooccurrence.setting import WATCHED, later, watched
 
@@ -60,7 +60,7 @@ def task_picture(tokens, classes):
     for index, name in enumerate(NAMES):
         height, style = 3.55 - index, {"boxstyle": "round,pad=0.02", "fc": "none", "lw": 1.8}
         axes.text(-0.25, height, name, ha="right", va="center", fontsize=9)
-        for place, word in enumerate(tokens[classes == index][0].tolist()):
+        for place, word in enumerate(runs.array(tokens[classes == index][0]).tolist()):
             look = {"color": plot.COLOURS[WORDS[word]] if word < 3 else "#777777", "fontsize": 10}
             axes.add_patch(FancyBboxPatch((place + 0.08, height - 0.35), 0.84, 0.7, ec=look["color"], **style))
             axes.text(place + 0.5, height, f"$e_{{{word + 1}}}$", ha="center", va="center", **look)
@@ -167,7 +167,7 @@ def dual_figure(distinct, repeated):
     shares = ratio.sample_shares(repeated)
     for across, up in zip(*shares, strict=True):
         for index, colour in enumerate(CLASSES):
-            inside = repeated["classes"].numpy() == index
+            inside = runs.array(repeated["classes"]) == index
             left.plot(across[inside], up[inside], "o", ms=3, alpha=0.6, color=plot.COLOURS[colour])
     plot.theory(left, [0, shares[0].max()], [0, shares[0].max()])
     left.set(title="repeated words, at the end", xlabel=r"share of the dual variable $\nu_i$", ylabel="share of $g_i$")

@@ -47,7 +47,7 @@ def increments(run: dict, name: str, directions: torch.Tensor) -> runs.Stack:
     name: of a quantity (K, S, j); directions: (j,) of 1 and -1. NaN where no step is in Phase 2.
     """
     door.entries(CLOCK | {name: "gaps: K S j"})("run", run, {"j": len(directions)})
-    runs.check("directions", directions.tolist(), "of 1 and -1", bool((directions.abs() == 1).all()))
+    runs.check("directions", runs.array(directions).tolist(), "of 1 and -1", bool((directions.abs() == 1).all()))
     moved = (run[name].diff(dim=0) * directions).sign()
     inside = (run["tau"][:-1] >= run["tau_1"]) & ~run[name][1:, :, 0].isnan()
     return ((moved > 0) & inside[..., None]).sum(dim=0).amin(dim=1) / inside.sum(dim=0).to(runs.DTYPE)
@@ -107,7 +107,7 @@ def three_ways(seeds: tuple, device: torch.device, tau: float = 4.0, step: float
     end = flow.integrate(field, start, step=step * until, times=until[None]).state
     alone = [
         flow.reference(*problem((seed,), device, **settings), [0.0, time])
-        for seed, time in zip(seeds, until.tolist(), strict=True)
+        for seed, time in zip(seeds, runs.array(until).tolist(), strict=True)
     ]
     scipy = [model.token_scores({name: value[-1] for name, value in each.items()})[:, 0] for each in alone]
     ode = Reduced(settings["samples"], settings["length"]).solve([0.0, tau])["gamma"][-1, 0]

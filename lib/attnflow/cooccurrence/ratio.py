@@ -95,7 +95,7 @@ def data(run: dict, name: str) -> torch.Tensor:
 def sample_shares(run: dict) -> tuple:
     """Dual variables of the data of a ``run``, and its loss derivatives at the end, each over their sum: two of (S, n)."""
     both = data(run, "alpha"), torch.sigmoid(-curves.final(run["margins"]))
-    return tuple((each / each.sum(dim=1, keepdim=True)).numpy() for each in both)
+    return tuple(runs.array(each / each.sum(dim=1, keepdim=True)) for each in both)
 
 
 @door.takes(run=DATA | {"margins": "gaps: K S n"})

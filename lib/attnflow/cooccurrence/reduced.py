@@ -161,10 +161,10 @@ def follow(run: dict) -> dict:
     found = {
         name: torch.full((*taus.shape, *more), torch.nan, dtype=runs.DTYPE, device="cpu") for name, more in told.items()
     }
-    for seed, readout in enumerate(run["readout"][0].tolist()):
+    for seed, readout in enumerate(runs.array(run["readout"][0]).tolist()):
         seen = ~taus[:, seed].isnan()
         flow = Reduced(asked.samples, asked.length, growth=run["neurons"] / readout**2)
-        solved = flow.solve(taus[seen, seed].numpy())
+        solved = flow.solve(runs.array(taus[seen, seed]))
         solved["watched"] = watched(attention_drive(solved, flow, run["width"], run["inner"], readout))
         solved["gamma"] = solved["gamma"][:, :3]
         for name, values in found.items():

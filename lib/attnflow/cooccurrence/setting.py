@@ -8,6 +8,7 @@ besides stands in ``train``.
 
 import math
 
+import numpy as np
 import torch
 
 from attnflow import claims, curves, door, flow, runs
@@ -105,7 +106,7 @@ def class_means(values: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
     NaN for a class without samples.
     """
     known = bool(((classes >= 0) & (classes < 4)).all())
-    runs.check("classes", sorted(set(classes.tolist())), "numbers from 0 to 3", known)
+    runs.check("classes", sorted(set(runs.array(classes).tolist())), "numbers from 0 to 3", known)
     return torch.stack([values[..., classes == index].mean(dim=-1) for index in range(4)], dim=-1)
 
 
@@ -185,7 +186,7 @@ def later(run: dict, values: torch.Tensor) -> torch.Tensor:
 
 
 @door.takes(scores=door.either("gaps: ... 3 3", "array gaps: ... 3 3"))
-def watched(scores: torch.Tensor) -> torch.Tensor:
+def watched(scores: torch.Tensor | np.ndarray) -> torch.Tensor | np.ndarray:
     """The four attention ``scores`` that Theorem 3.2 speaks of, of all nine: (..., 3, 3) -> (..., 4)."""
     return scores[..., *zip(*WATCHED, strict=True)]
 

@@ -96,8 +96,8 @@ def several(kind: object, least: int = 1, letter: str | None = None) -> Kind:
             refuse(name, value, f"a list with at least {least} entr{'y' if least == 1 else 'ies'}")
         if letter and sizes.setdefault(letter, len(value)) != len(value):
             refuse(name, value, f"a list of {sizes[letter]}")
-        for place, each in enumerate(value):
-            one(f"{name}[{place}]", each.item() if isinstance(each, torch.Tensor) else each, sizes)
+        for place, each in enumerate(runs.array(value).tolist() if isinstance(value, torch.Tensor) else value):
+            one(f"{name}[{place}]", each, sizes)
 
     return check
 
@@ -197,15 +197,10 @@ def _device(value):
     return runs.device(runs.check("device", value, "cpu, cuda or cuda:N", value is not None))
 
 
-def _array(value):
-    """A tensor, an array, a number or a list as an array."""
-    return np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)
-
-
 def _numbers(value):
     """Whether a value is an array of numbers, or like one."""
     try:
-        found = _array(value)
+        found = runs.array(value)
     except (TypeError, ValueError):
         return False
     return found.size > 0 and found.dtype.kind in "iuf"
@@ -221,7 +216,7 @@ LABEL = is_a("a text", lambda value: isinstance(value, str))
 FUNCTION = is_a("a function", callable)
 ARRAY = is_a(
     "an array of finite numbers that is not empty",
-    lambda value: _numbers(value) and bool(np.isfinite(_array(value)).all()),
+    lambda value: _numbers(value) and bool(np.isfinite(runs.array(value)).all()),
 )
 CURVE = is_a("an array of numbers that is not empty", lambda value: _numbers(value))
 

@@ -93,7 +93,7 @@ def numbers(text: str) -> Kind:
 
     def check(name, value, sizes):
         try:
-            given = np.array(value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value, dtype=float)
+            given = np.array(runs.array(value), dtype=float)
         except (TypeError, ValueError, RuntimeError):
             refuse(name, value, f"plain numbers of shape ({', '.join(axes)})")
         fits(name, given, sizes)

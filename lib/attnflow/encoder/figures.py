@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from attnflow import plot
+from attnflow import plot, runs
 from attnflow.encoder import bounds, rates, theorem, theory
 
 INIT = {"lecun": "LeCun", "ntk": "NTK"}
@@ -82,7 +82,7 @@ def proof_figure(claim, record):
 
     claim: name -> Claim.
     """
-    steps, ends = record["steps"], record["steps"][[0, -1]]
+    steps, ends = record["steps"], runs.array(record["steps"])[[0, -1]]
     edge, kept = (2 * [claim[name].trial.holds.edge] for name in ("inequalities", "invariant"))
     labels = {"PL": "least gradient", "W_O": "$W_O$", "W_V": "$W_V$", "W_Q": "$W_Q$", "drift": "drift"}
     sides = zip(labels.items(), ("blue", "green", "purple", "red", "sky"), strict=True)
@@ -93,7 +93,7 @@ def proof_figure(claim, record):
     plot.direct(first, gap=0.09)
     plot.theory(first, ends, edge)
     over_steps(second, right, r"$\sigma_{\min}(\Psi_t)/\alpha$", ylim=(0, 1.6), yscale="linear")
-    second.text(steps[-1], kept[0] + 0.03, "what the proof keeps", ha="right", fontsize=8)
+    second.text(ends[-1], kept[0] + 0.03, "what the proof keeps", ha="right", fontsize=8)
     return figure
 
 
@@ -191,7 +191,7 @@ def rate_figure(wide, field):
         steps, known, bound = record["steps"], rates.forecast(record), torch.exp(theorem.log_bound(record)).amax(dim=1)
         over_steps(axes, [(steps, record["loss"] / record["loss"][0], colour, None)], title, ylim=(1e-16, 3))
         plot.theory(axes, steps, known)
-        axes.fill_between(steps, bound, 3, color=plot.PHASES[3], lw=0)
+        axes.fill_between(*map(runs.array, (steps, bound)), 3, color=plot.PHASES[3], lw=0)
     panels[1].text(600, 3e-3, "dashed: forecast of $K_0$", ha="right", fontsize=8)
     panels[1].text(330, 1e-12, "runs", ha="left", fontsize=8, color=plot.COLOURS["orange"])
     return figure
@@ -218,7 +218,7 @@ def entropy_figure(record):
     colours = ("red", "green", "purple", "blue", "sky")
     rows = [
         (record["deficit"][:, :, j], colour, f"$s = {s:g}$", record["widths"], record["predicted"][:, 0, j])
-        for (j, s), colour in zip(enumerate(record["scaling"][0, 0].tolist()), colours, strict=True)
+        for (j, s), colour in zip(enumerate(runs.array(record["scaling"][0, 0]).tolist()), colours, strict=True)
     ]
     return widths_figure(record["widths"], rows, r"entropy deficit $1 - H/\log L$")
 

@@ -62,7 +62,7 @@ def boundary(change, scalings, widths, grid, edge=0.1):
     runs.check("grid", tuple(grid), "within the widths", ends[0] > 1 - 1e-9 and ends[1] < 1 + 1e-9)
     half, one = (change[list(scalings).index(scaling)] for scaling in (0.5, 1.0))
     rest = half[-1] > 0 and bool((one > half[-1] / widths).all())
-    runs.check("change", one.tolist(), "more than a/k at s = 1, with a > 0, the change at s = 1/2", rest)
+    runs.check("change", runs.array(one).tolist(), "more than a/k at s = 1, with a > 0, the change at s = 1/2", rest)
     other = np.exp(np.interp(np.log(grid), np.log(widths), np.log(one - half[-1] / widths)))
     share = np.maximum(edge - other, 1e-9) / half[-1]
     return theory.scaling_at(share, grid)

@@ -29,7 +29,7 @@ def _numbers(allowed, good):
 
     def fits(value):
         try:
-            array = np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)
+            array = runs.array(value)
         except ValueError:
             return False
         return array.dtype.kind in "fi" and array.size > 0 and bool((np.isfinite(array) & good(array)).all())

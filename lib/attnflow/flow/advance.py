@@ -63,7 +63,12 @@ class Stepper:
         would wait: what it remembers of them would age.
         """
         if not self.method.pure:
-            runs.check("times", until.tolist(), "common to all runs of an optimiser", bool((until == until[0]).all()))
+            runs.check(
+                "times",
+                runs.array(until).tolist(),
+                "common to all runs of an optimiser",
+                bool((until == until[0]).all()),
+            )
         slack = until * 1e-12 if self.clocked else self.step * 1e-9
         taken, alive = torch.zeros_like(steps), torch.ones_like(steps, dtype=torch.bool)
         diverged, rose, watched = (

@@ -132,7 +132,7 @@ def _per_run(name, value, count, where, allowed, good):
         ok = False
     runs.check(name, value, f"a number or a tensor of shape ({count},)", ok)
     ok = bool((given.isfinite() & good(given)).all())
-    runs.check(name, value if given.ndim == 0 else given.tolist(), allowed, ok)
+    runs.check(name, value if given.ndim == 0 else runs.array(given).tolist(), allowed, ok)
     return given.expand(count)
 
 
@@ -145,5 +145,5 @@ def _schedule(times, count, where):
     times = times[:, None].expand(-1, count) if times.ndim == 1 else times
     runs.tensor("times", times, (None, count))
     grows = len(times) > 0 and bool((times[0] >= 0).all() and (times.diff(dim=0) > 0).all())
-    runs.check("times", times[:, 0].tolist(), "increasing from a time of at least 0", grows)
+    runs.check("times", runs.array(times[:, 0]).tolist(), "increasing from a time of at least 0", grows)
     return times

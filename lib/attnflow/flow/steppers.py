@@ -146,7 +146,9 @@ class Optimiser(Method):
 
     def bind(self, field, start, step):
         """One learning rate for all runs: see :class:`Method`."""
-        runs.check("step", step.tolist(), "one number for all runs of an optimiser", bool((step == step[0]).all()))
+        runs.check(
+            "step", runs.array(step).tolist(), "one number for all runs of an optimiser", bool((step == step[0]).all())
+        )
         leaves = {name: torch.nn.Parameter(value.clone()) for name, value in start.items()}
         with torch.device("cpu"):  # its counters are numbers, wherever the parameters are
             optimiser = self.kind(list(leaves.values()), lr=float(step[0]), **self.settings)

@@ -5,7 +5,7 @@ A dashed line of a claim is drawn from what the claim predicts, a dashed curve f
 
 import numpy as np
 
-from attnflow import plot
+from attnflow import plot, runs
 from attnflow.foundations import theory
 
 NAMES = {
@@ -130,7 +130,7 @@ def decay_figure(lawful, broken):
     for axes, record, title in zip(panels, (lawful, broken), ("all matrices", "$W_Q$ and $W_V$ alone"), strict=True):
         for name, size in record["size"].items():
             plot.measured(axes, record["times"], size / size[0], *NAMES[name])
-        plot.theory(axes, record["times"], np.exp(record["exponent"] * record["times"]), r"$e^{-2\lambda t}$")
+        plot.theory(axes, record["times"], (float(record["exponent"]) * record["times"]).exp(), r"$e^{-2\lambda t}$")
         labelled(axes, {"loc": "lower left"}, yscale="log", xlabel="time $t$", title=f"decay on {title}")
         plot.ticks(axes.yaxis, (0.2, 0.5, 1.0))
     return figure
@@ -175,7 +175,7 @@ def logistic_figure(record):
             plot.phase(axes, *edges[index : index + 2], index, name)
         plot.measured(axes, times, values, "blue", "four trained matrices")
         plot.theory(axes, times, curve, "closed form")
-        axes.set(xlim=(0, times[-1]), xlabel="time $t$", **labels)
+        axes.set(xlim=(0, edges[-1]), xlabel="time $t$", **labels)
     panels[0].legend(loc="lower right")
     return figure
 
@@ -213,7 +213,7 @@ def portrait_figure(record, reach=2.3):
     lowest = np.linspace(target / reach, reach, 200)[:, None] * [1, -1]
     axes.plot(lowest, target / lowest, color=plot.COLOURS["black"], lw=2, label=["$ab = y$", "_"])
     axes.plot([], [], label="$a^2 - b^2 = c$", **FAINT)
-    first, second = (record[name].flatten(1).numpy() for name in ("a", "b"))
+    first, second = (runs.array(record[name].flatten(1)) for name in ("a", "b"))
     above = first[0] + second[0] > 0
     for side, sign, colour in ((above, ">", plot.COLOURS["blue"]), (~above, "<", plot.COLOURS["green"])):
         axes.plot(first[:, side], second[:, side], color=colour, lw=1.1, zorder=3)

@@ -38,7 +38,7 @@ def field(query: Query, horizon: float = HORIZON) -> flow.fields.Field:
     far, room = FAR / (np.abs(query.rates).max(axis=0) + least), 1 / (np.ptp(rates, axis=0) + least)
 
     def along(state):
-        here, time = (state[name][:, 0].detach().cpu().numpy() for name in ("q", "time"))
+        here, time = (runs.array(state[name][:, 0]) for name in ("q", "time"))
         (gap, free), (slope, clear) = query.gap.around(here), query.slope.around(here)
         to_gap, to_slope, drift = query.units(here)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
@@ -81,7 +81,7 @@ def followed(query: Query, starts: torch.Tensor, horizon: float = HORIZON, clock
     starts = starts.detach()
     state = {"q": starts[:, None], "time": torch.zeros_like(starts[:, None])}
     seen = flow.integrate(field(query, horizon), state, step=STEP, times=[clock], method=flow.Heun(), stop_loss=EDGE)
-    lost = torch.from_numpy(query.scores(starts.cpu().numpy()) > LARGEST).to(starts.device)
+    lost = torch.from_numpy(query.scores(runs.array(starts)) > LARGEST).to(starts.device)
     loss = torch.where(lost, torch.inf, seen.end_loss)
     return {"loss": loss, "time": seen.state["time"][:, 0], "place": seen.state["q"][:, 0]}
 
@@ -144,7 +144,7 @@ def trap_share(
         "reachable": query.reachable,
         "wells": query.wells,
     }
-    scores = query.scores(drawn.numpy())
+    scores = query.scores(runs.array(drawn))
     if scores.max() > LARGEST:
         many = int((scores > LARGEST).sum())
         found["diverged"] = (

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from attnflow import plot
+from attnflow import plot, runs
 from attnflow.kernels import race
 
 LOOKS = {
@@ -99,7 +99,7 @@ def reach_figure(record, kernels, heads):
     for place, axes in enumerate(panels):
         for row, name in enumerate(kernels):
             colour, label = LOOKS[name]
-            values = missed[row, place].numpy()
+            values = runs.array(missed[row, place])
             half = 1.96 * values.std(ddof=1) / len(values) ** 0.5
             look = {"color": plot.COLOURS[colour], "fmt": "o", "ms": 5, "lw": 1.8, "alpha": 0.7}
             axes.errorbar(row, values.mean(), half, label=label, **look)

@@ -55,7 +55,7 @@ def trap_map(device: object, kernel: str, c: float, count: int = 400, seed: int 
     seen = followed(queries(kernel, c, spreads), starts.flatten().to(device), clock=MAP_CLOCK)
     stuck = (seen["loss"] > EDGE).view(starts.shape)
     slow = ~stuck & (seen["time"] >= HORIZON).view(starts.shape)
-    fates = [queries(kernel, c, spread).fate(starts[0].flatten().numpy()) for spread in SPREADS]
+    fates = [queries(kernel, c, spread).fate(runs.array(starts[0].flatten())) for spread in SPREADS]
     predicted = (np.stack(fates) > EDGE).reshape(starts.shape).mean(axis=2)
     return {"stuck": stuck.double().mean(dim=2), "slow": slow.double().mean(dim=2), "predicted": predicted}
 

@@ -145,7 +145,7 @@ def bootstrap(softmax: runs.Stack, rescaled: runs.Stack, gaussian: runs.Stack, d
     losses = [torch.as_tensor(each, dtype=runs.DTYPE, device="cpu") for each in (softmax, rescaled, gaussian)]
     many = closed(*(each[chosen].mean(dim=1) for each in losses))
     ends = torch.quantile(many, torch.tensor([0.025, 0.975], dtype=many.dtype, device="cpu"))
-    return float(closed(*(each.mean() for each in losses))), *ends.tolist()
+    return float(closed(*(each.mean() for each in losses))), *runs.array(ends).tolist()
 
 
 def tuned(

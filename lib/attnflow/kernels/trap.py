@@ -141,10 +141,10 @@ def first_stuck(
     low, width = torch.full_like(ratio[:, :1], 0.5), 1.0
     for _ in range(rounds):
         tried = low + width * torch.arange(1, places + 1) / places
-        spread = tried.flatten().numpy() / c**0.5
-        values = np.stack([ratio.flatten().numpy(), np.full(spread.shape, middle), np.ones(spread.shape)])
+        spread = runs.array(tried.flatten()) / c**0.5
+        values = np.stack([runs.array(ratio.flatten()), np.full(spread.shape, middle), np.ones(spread.shape)])
         query = Query(
-            spread * np.array([[-1.0], [0.0], [1.0]]), values, target.flatten().numpy(), Kernel("gaussian", c)
+            spread * np.array([[-1.0], [0.0], [1.0]]), values, runs.array(target.flatten()), Kernel("gaussian", c)
         )
         loss = followed(query, torch.from_numpy(-2 * spread).to(device), clock=SOON)["loss"].cpu().view_as(tried)
         first = (loss > EDGE).double().argmax(dim=1, keepdim=True)

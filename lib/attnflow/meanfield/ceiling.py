@@ -25,7 +25,9 @@ def between(tokens: np.ndarray, targets: np.ndarray, share: float) -> float:
     share: s, any number: below 0 the decay is below $\lambda_c$. Raises WrongUse where $\lambda_c = 0$.
     """
     low, high = onehead.thresholds(tokens, targets)["attention"], onehead.ceiling(tokens, targets)[0]
-    runs.check("targets", targets.tolist(), "such that the mean of y times the mean token is not 0", low > 0)
+    runs.check(
+        "targets", runs.array(targets).tolist(), "such that the mean of y times the mean token is not 0", low > 0
+    )
     return low * (high / low) ** share
 
 

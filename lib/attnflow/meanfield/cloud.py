@@ -105,7 +105,7 @@ def expected(known: torch.Tensor, count: int) -> torch.Tensor:
     _sorted(known)
     many = known.shape[-1]
     share = torch.arange(1, many, dtype=runs.DTYPE, device="cpu") / many
-    found = stats.binom.pmf(np.floor(count * share.numpy() + 1e-9) + 1, count, share.numpy())
+    found = stats.binom.pmf(np.floor(count * runs.array(share) + 1e-9) + 1, count, runs.array(share))
     order = torch.floor(count * share + 1e-9) + 1
     deviation = 2 * order * torch.as_tensor(found, dtype=runs.DTYPE) * (1 - share) / count
     return (known.diff(dim=-1) * deviation.to(known)).sum(dim=-1)

@@ -41,7 +41,9 @@ def modes(state: runs.State, inputs: runs.Stack, targets: runs.Stack, net: model
     """
     found, pull = {}, task.pulls(inputs, targets)
     least = min(float(pull[part].norm(dim=1).min()) for part in net.parts)
-    runs.check("targets", targets.tolist(), "such that heads and neurons are pulled in every run", least > 0)
+    runs.check(
+        "targets", runs.array(targets).tolist(), "such that heads and neurons are pulled in every run", least > 0
+    )
     if "attention" in net.parts:
         along = pull["attention"] / pull["attention"].norm(dim=1, keepdim=True)
         ahead = (state["W_V"] * along[:, None, None, :, None]).sum(dim=3)[..., 0]

@@ -46,8 +46,8 @@ def checked(tokens: object, targets: object) -> tuple[np.ndarray, np.ndarray]:
     tokens, targets = (torch.as_tensor(each).detach() for each in (tokens, targets))
     runs.check("tokens", tuple(tokens.shape), f"of shape (n, L, d) with d >= {SLOT + 1}", tokens.shape[2] > SLOT)
     asked = tokens[:, -1, SLOT]
-    runs.check("tokens", asked.tolist(), f"0 in entry {SLOT} of every last token", bool((asked == 0).all()))
-    return tokens.cpu().numpy(), targets.cpu().numpy()
+    runs.check("tokens", runs.array(asked).tolist(), f"0 in entry {SLOT} of every last token", bool((asked == 0).all()))
+    return runs.array(tokens), runs.array(targets)
 
 
 @door.takes(**GIVEN)
@@ -110,7 +110,7 @@ def decay_of(point: np.ndarray, tokens: np.ndarray, targets: np.ndarray, count: 
 
     point, tokens, targets, count: of :func:`risk`, where the point is not 0.
     """
-    runs.check("point", point.tolist(), "other than 0", bool(point.any()))
+    runs.check("point", runs.array(point).tolist(), "other than 0", bool(point.any()))
     return float(-(risk(point, tokens, targets, count)[1] @ point) / (point @ point))
 
 
@@ -121,7 +121,7 @@ def lowest(point: np.ndarray, size: float, tokens: np.ndarray, targets: np.ndarr
     point: a direction (3 d + 1,), not 0; tokens, targets, count: of :func:`risk`. Returns (risk, decay, direction of unit
     length).
     """
-    runs.check("point", point.tolist(), "other than 0", bool(point.any()))
+    runs.check("point", runs.array(point).tolist(), "other than 0", bool(point.any()))
     radius = np.sqrt(2 * size)
 
     def along(point):
@@ -143,7 +143,9 @@ def branch(tokens: np.ndarray, targets: np.ndarray, count: int) -> list[dict]:
     $\langle y^2\rangle/\lambda_c$. Returns one dict a point: ``size``, ``decay``, ``risk`` and ``unit``, sizes descending.
     """
     critical = thresholds(tokens, targets)["attention"]
-    runs.check("targets", targets.tolist(), "such that the mean of y times the mean token is not 0", critical > 0)
+    runs.check(
+        "targets", runs.array(targets).tolist(), "such that the mean of y times the mean token is not 0", critical > 0
+    )
     top = 2 * targets @ targets / len(targets) / critical
     draw = np.random.default_rng(0)
     pool, rows = [], []

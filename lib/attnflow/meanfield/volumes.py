@@ -36,7 +36,7 @@ def initial(shares: torch.Tensor) -> torch.Tensor:
     inside = bool((shares >= 0).all() and (shares <= 1).all())
     runs.check("shares", f"from {shares.min():g} to {shares.max():g}", "in [0, 1]", inside)
     units = np.linspace(0, 1, 2**14)
-    found = np.interp(shares.detach().cpu().numpy(), stats.beta.cdf(units, POWER, POWER), units)
+    found = np.interp(runs.array(shares), stats.beta.cdf(units, POWER, POWER), units)
     return CENTRE + HALF * (2 * torch.as_tensor(found, dtype=runs.DTYPE, device="cpu") - 1)
 
 
