@@ -120,7 +120,7 @@ def test_the_slope_of_the_objective_along_the_flow_is_a_difference():
     record = dissipation.dissipation((0, 1), CPU, times=(0.0,), **SMALL)
     net, inputs, targets, state = setting.drawn((0, 1), CPU, **SMALL)
     loss = [
-        model.objective(flow.steppers.move(state, model.field(inputs, targets, net, 0.1)(state)[1], torch.full((2,), size)),
+        model.objective(flow.steppers.move(state, model.field(inputs, targets, net, 0.1)(state)[1], torch.full((2,), size, dtype=torch.float64)),
                         inputs, targets, net, 0.1)
         for size in (1e-5, -1e-5)
     ]  # fmt: skip

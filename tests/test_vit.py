@@ -69,13 +69,16 @@ def test_initial_weights_have_their_sizes():
         assert float(value.square().mean()) == pytest.approx(variance, rel=4 * (2 / value.numel()) ** 0.5), name
 
 
+ZEROS, LABELS = torch.zeros(1, 2, 16, 4, dtype=torch.float64), torch.zeros(1, 2, dtype=torch.long)
+
+
 @pytest.mark.parametrize(
     "call, words",
     [
         (lambda: vit.Transformer(width=0), "width = 0"),
         (lambda: vit.Transformer(width=9, heads=2), "multiple of heads = 2"),
-        (lambda: vit.field(torch.zeros(1, 2, 16, 5), torch.zeros(1, 2), vit.Transformer()), "shape (any, any, 16, 4)"),
-        (lambda: vit.field(torch.zeros(1, 2, 16, 4), torch.full((1, 2), 10), vit.Transformer()), "labels = 10"),
+        (lambda: vit.field(ZEROS[..., :3], LABELS, vit.Transformer()), "where L = 16 and size = 4"),
+        (lambda: vit.field(ZEROS, LABELS + 10, vit.Transformer()), "labels = 10"),
     ],
 )
 def test_bad_input_is_one_clear_error(call, words):

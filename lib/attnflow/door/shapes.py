@@ -119,12 +119,14 @@ def like(of: str, drop: int = 0, finite: bool = False) -> Kind:
 
 
 def weights(of: str) -> Kind:
-    """A state that has exactly the weights which the argument called ``of`` asks for in its ``shapes``, name -> shape."""
+    """A state that has the weights which the argument called ``of`` asks for in its ``shapes``, name -> shape, and may have more."""
 
     def check(name, value, sizes):
         net = sizes.arguments[of]
         if hasattr(net, "shapes"):  # else the kind of that argument refuses it
-            sizes["S"] = len(next(iter(runs.state(value, net.shapes).values())))
+            known = isinstance(value, Mapping)
+            given = {key: value[key] for key in net.shapes if key in value} if known else value
+            sizes["S"] = len(next(iter(runs.state(given, net.shapes).values())))
 
     return check
 
