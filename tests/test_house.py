@@ -116,7 +116,7 @@ def test_docstrings_name_every_parameter_and_no_other():
 
 
 def test_nothing_refers_to_a_place_outside():
-    binary = (".woff", ".png", ".npz")
+    binary = (".woff", ".png", ".npz", ".bundle")
     texts = {name: path.read_text(encoding="utf-8") for name, path in files().items() if path.suffix not in binary}
     assert [
         (name, word) for name, text in texts.items() for word in FORBIDDEN if word in text and ".min.js" not in name
