@@ -394,7 +394,10 @@ def test_first_width_of_a_power_law():
     "call, words",
     [
         (lambda: model.field(zeros(1, 2, 3, 5), zeros(1, 2), NET), "where d = 4"),
-        (lambda: model.forward(model.init(runs.streams([0], "w"), NET), zeros(1, 2, 3, 4), WIDER), "where d = 4 and k = 7"),
+        (
+            lambda: model.forward(model.init(runs.streams([0], "w"), NET), zeros(1, 2, 3, 4), WIDER),
+            "where d = 4 and k = 7",
+        ),
         (
             lambda: model.forward(model.init(runs.streams([0], "w"), NET), zeros(1, 2, 3, 4), HIDDEN),
             "the entries W_Q, W_K, W_V, W_O, W_H",
@@ -421,7 +424,10 @@ def test_first_width_of_a_power_law():
         (lambda: flips.fitted([1.0, 2.0], np.ones((2, 3)), (-1,)), "differ at each width"),
         (lambda: flips.fitted([1.0, 2.0], np.eye(2), (-1, -1)), "powers = (-1, -1)"),
         (lambda: flips.local_slopes([1.0, 2.0], np.eye(2)), "positive, all of them"),
-        (lambda: flips.local_slopes([1.0, 2.0], np.ones((3, 1))), "values = an array of float64 entries and shape (3, 1)"),
+        (
+            lambda: flips.local_slopes([1.0, 2.0], np.ones((3, 1))),
+            "values = an array of float64 entries and shape (3, 1)",
+        ),
         (lambda: lazy.boundary(np.ones((2, 2)), (0.5, 0.75), (1, 2), (1.5,)), "a list with 0.5 and 1.0"),
         (lambda: lazy.boundary(np.ones((2, 2)), (0.5, 1.0), (1, 2), (3.0,)), "within the widths"),
         (lambda: lazy.boundary(np.ones((2, 2)), (0.5, 1.0), (1, 2), (1.5,)), "more than a/k"),

@@ -119,11 +119,9 @@ def test_blocks_approach_the_depth_ode():
 def test_the_slope_of_the_objective_along_the_flow_is_a_difference():
     record = dissipation.dissipation((0, 1), CPU, times=(0.0,), **SMALL)
     net, inputs, targets, state = setting.drawn((0, 1), CPU, **SMALL)
-    loss = [
-        model.objective(flow.steppers.move(state, model.field(inputs, targets, net, 0.1)(state)[1], torch.full((2,), size, dtype=torch.float64)),
-                        inputs, targets, net, 0.1)
-        for size in (1e-5, -1e-5)
-    ]  # fmt: skip
+    slope = model.field(inputs, targets, net, 0.1)(state)[1]
+    moved = [flow.steppers.move(state, slope, torch.full((2,), size, dtype=torch.float64)) for size in (1e-5, -1e-5)]
+    loss = [model.objective(one, inputs, targets, net, 0.1) for one in moved]
     lost = dissipation.losing(inputs, targets, net, 0.1)(state)["lost"]
     assert torch.allclose((loss[1] - loss[0]) / 2e-5, lost, rtol=1e-7)
     assert torch.allclose(record["ratio"][0], torch.ones(2, dtype=runs.DTYPE)) and record["share"].tolist() == [1, 1]

@@ -119,7 +119,7 @@ def like(of: str, drop: int = 0, finite: bool = False) -> Kind:
 
 
 def weights(of: str) -> Kind:
-    """A state that has the weights which the argument called ``of`` asks for in its ``shapes``, name -> shape, and may have more."""
+    """A state that has the weights which the argument called ``of`` asks for in its ``shapes``; it may have more."""
 
     def check(name, value, sizes):
         net = sizes.arguments[of]
