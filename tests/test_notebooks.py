@@ -118,9 +118,13 @@ def test_what_a_cell_says_of_its_figure_is_complete():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_page_took_about_a_minute_at_most_when_it_was_stored(name):
-    """The budget is 60 s. Runs of one page on one idle machine were seen to differ by a fifth, hence the quarter."""
+    """The budget is 60 s. Runs of one page on one idle machine were seen to differ by a fifth, hence the quarter.
+
+    A page that was executed on a slower machine tells by how much that machine is slower.
+    """
     (took,) = [int(found) for text in texts(name) for found in re.findall(r"^(\d+) seconds$", text, re.M)]
-    assert took <= 1.25 * 60
+    slow = stored(name).metadata.get("slowness", 1)
+    assert took <= 1.25 * 60 * max(1, slow)
 
 
 def validate(path, threads):

@@ -1,0 +1,39 @@
+"""Print how much slower this machine is, at the moment, than the one that limits of time are stated for.
+
+The same fixed work as ever, half of it interpreted Python and half small batched products, in two processes side by side, as the
+tests run. Limits are multiplied by the answer where it is above one: a slow or a busy machine fails nothing that is right, and
+code that has become slow still fails.
+"""
+
+import os
+import subprocess
+import sys
+import time
+
+IDLE = 0.66  # seconds of the work on two idle cores where chapters 4 and 5 take 70 and 65 seconds
+
+
+def work():
+    """The fixed work. Returns the seconds that it took."""
+    import numpy as np
+
+    stack = np.full((64, 12, 12), 1 / 12)
+    product = stack
+    began = time.perf_counter()
+    sum(number % 7 for number in range(3_000_000))
+    for _ in range(6_000):
+        product = np.tanh(product @ stack)
+    return time.perf_counter() - began
+
+
+def slowness():
+    """Seconds of the work, mean of two processes side by side, over those of the machine that the limits are stated for."""
+    one = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    pair = [
+        subprocess.Popen([sys.executable, __file__, "--work"], stdout=subprocess.PIPE, text=True, env=one) for _ in "12"
+    ]
+    return sum(float(process.communicate()[0]) for process in pair) / len(pair) / IDLE
+
+
+if __name__ == "__main__":
+    print(work() if sys.argv[1:] == ["--work"] else slowness())
