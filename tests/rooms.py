@@ -214,7 +214,7 @@ PROBLEMS = (
             ({"depth": 0}, "depth = 0"),
             ({"m": 1.5}, "m = 1.5"),
             ({"decay": -0.1}, "decay = -0.1"),
-            ({"decay": torch.tensor([-1.0], dtype=torch.float64)}, "finite numbers of at least 0"),
+            ({"decay": torch.tensor([-1.0], dtype=torch.float64)}, "entries of at least 0"),
             ({"parts": ()}, "at least one of attention, neurons"),
             ({"parts": ("heads",)}, "one of attention, neurons"),
             ({"activation": "gelu"}, "relu, tanh, identity"),

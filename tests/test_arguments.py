@@ -18,7 +18,7 @@ claim = chapter_of("own")
 trial = Trial(Experiment(lambda seeds, device: {"seed": seeds}), lambda record: record["seed"], Above(5))
 CLAIMS = [claim("one", "One", "seeds are large", trial, Control("far", holds=Above(1000)))]
 """
-RUN = {"complete": True, "environment": {"seeds": "0:2"}, "claims": []}
+RUN = {"complete": True, "digest": "", "environment": {"seeds": "0:2"}, "claims": []}
 FILES = {
     "own.py": OWN,
     "syntax.py": "CLAIMS = [",
@@ -35,10 +35,11 @@ FILES = {
     "stopped.json": json.dumps(RUN | {"complete": False}),
     "word.json": json.dumps(RUN | {"complete": "true"}),
     "keyless.json": json.dumps({name: value for name, value in RUN.items() if name != "complete"}),
-    "claimless.json": json.dumps({"complete": True, "environment": {"seeds": "0:2"}}),
+    "claimless.json": json.dumps({name: value for name, value in RUN.items() if name != "claims"}),
     "seedless.json": json.dumps(RUN | {"environment": {}}),
     "rowless.json": json.dumps(RUN | {"claims": [{}]}),
     "flat.json": json.dumps(RUN | {"claims": [3]}),
+    "altered.json": json.dumps(RUN),
 }
 DEVICES = (
     [] if torch.cuda.is_available() else [("--device cuda", "no CUDA device"), ("--device cuda:3", "no CUDA device")]
@@ -109,6 +110,7 @@ WRONG = [
     *((f"compare --with {name}.json", "JSON") for name in ("broken", "nan")),
     *((f"compare --with {name}.json", "complete") for name in ("stopped", "word", "keyless", "list", "number")),
     *((f"compare --with {name}.json", "claims --json") for name in ("claimless", "seedless", "rowless", "flat")),
+    ("compare --with altered.json", "that of its rows"),
     ("compare --with stopped.json --with stopped.json", "given twice"),
     ("cite", "chapter"),
     *((f"cite {word}", "one of foundations") for word in ("nosuch", "''", "FOUNDATIONS")),

@@ -24,7 +24,7 @@ from attnflow import __main__ as roof
 from attnflow import laws, sensitivity, stamp
 from attnflow.claims import Row
 from attnflow.claims.row import blank
-from attnflow.claims.stored import read_run
+from attnflow.claims.stored import read_run, write_run
 from attnflow.rooms import rooms
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -368,8 +368,7 @@ def test_ledger_puts_every_claim_under_the_title_of_its_room(tmp_path):
     made = list(rooms().values())
     rows = [replace(ROW, id=f"{room.name}.one", chapter=room.name, title=f"One of {room.number}") for room in made]
     (tmp_path / "results").mkdir()
-    stored = {"complete": True, "environment": {"seeds": "0:2"}, "claims": [row.to_json() for row in reversed(rows)]}
-    (tmp_path / ledger.STORED).write_text(json.dumps(stored), encoding="utf-8")
+    write_run(tmp_path / ledger.STORED, {"seeds": "0:2"}, rows[::-1], complete=True)
     (tmp_path / "notebooks").mkdir()
     for room in made:
         (tmp_path / "notebooks" / f"{room.page}.md").write_text(f"# Page {room.number}\n", encoding="utf-8")

@@ -231,7 +231,7 @@ def test_unevenness_is_in_units_of_uniform_attention(size, unevenness):
         (lambda: train((0,), "cpu", stop_loss=np.nan, **SMALL), "stop_loss = nan"),
         (lambda: train((0,), "cpu", method="euler", **SMALL), "heun, descent"),
         (lambda: model.field(TOKENS, LABELS, 3, 4), "word numbers"),
-        (lambda: model.field(TOKENS.double(), LABELS, 9, 4), "int tensor"),
+        (lambda: model.field(TOKENS.double(), LABELS, 9, 4), "a tensor of int64 entries"),
         (lambda: task.counts(TOKENS, int(TOKENS.max())), "word numbers from 0 to"),
         (lambda: model.look(model.reduce(STATE), model.address(TOKENS, 9) + 9, TOKENS.shape), "from 0 to 8"),
         (lambda: model.look(model.reduce(STATE), model.address(TOKENS, 9), (1, 6, 4)), "the shape of 18 tokens"),

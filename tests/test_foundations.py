@@ -194,7 +194,7 @@ def test_one_head_has_no_other_laws_at_narrow_and_wide_sizes(sizes, options):
     [
         (lambda: task.mean_task(SEED, 2, 4, 3, 1.0), "samples = 2"),
         (lambda: task.mean_task(SEED, 8, 4, 3, 0.0), "target = 0.0"),
-        (lambda: model.field(zeros(1, 2, 3, 5), zeros(1, 2, 3, 2), Layer()), "one with d = 5"),
+        (lambda: model.field(zeros(1, 2, 3, 5), zeros(1, 2, 3, 2), Layer()), "where d = 4"),
         (lambda: model.field(zeros(1, 2, 3, 4), zeros(1, 2, 4, 2), Layer()), "targets = a tensor"),
         (lambda: task.teacher(SEED, Layer(), zeros(2, 2, 3, 4)), "S = 1"),
         (lambda: cases.turned(zeros(2, 3)), "3 columns"),

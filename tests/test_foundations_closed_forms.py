@@ -201,7 +201,7 @@ def test_how_unbalanced_a_state_without_values_is():
         (lambda: theory.arrival_time(1e-160, 0.1, 1.0, 0.0), "start = 1e-160"),
         (lambda: theory.arrival_time(0.1, 0.2, 1e151, 1.0), "target = 1e+151"),
         (lambda: theory.arrival_time(0.1, float(np.nextafter(1e150, 0)), 1e150, 1e-150), "imbalance = 1e-150"),
-        (lambda: theory.logistic(torch.zeros(2, requires_grad=True), 0.1, 1.0), "plain numbers"),
+        (lambda: theory.logistic(["soon", "late"], 0.1, 1.0), "plain numbers"),
         (lambda: solvable.split(1e200, 0.0), "product = 1e+200"),
         (lambda: theory.arrival_clock(-theory.RATE), "balance = -lambda"),
     ],

@@ -195,6 +195,12 @@ def test_three_cells_of_a_large_table_are_recomputed_over_its_whole_length(resul
     assert sensitivity.recomputed(table) == {place: (0.0, True) for place in (0, 3, 6)}
 
 
+def test_cells_without_a_sensitivity_prove_nothing_and_are_not_recomputed(results, tmp_path):
+    table = sweep.Sweep("part", "three of seven", threaded, {"x": tuple(range(7))}, single=True, probe={"x": (1, 3, 4)})
+    sweep.keep(table, sweep.run(table, tmp_path / "runs", **ALONE), results / "room")
+    assert set(sensitivity.recomputed(table)) == {1, 3, 4} and set(sensitivity.recomputed(table, 2)) == {1, 4}
+
+
 def test_training_at_the_edge_of_stability_is_chaotic_and_a_wide_net_is_not():
     """Of the interpolation map: shorter runs, one cell that oscillates to the end and one that converges."""
     found = {}

@@ -68,6 +68,7 @@ def test_tasks_come_in_order_and_have_one_thread_whatever_their_parent_has(tmp_p
 
 def test_without_threadpoolctl_one_line_says_so_and_torch_has_one_thread(tmp_path, two_threads, monkeypatch):
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    threads._pools.cache_clear()  # an earlier test has found them
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         found = sweep.run(TABLE, tmp_path, **ALONE)

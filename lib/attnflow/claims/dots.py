@@ -18,8 +18,8 @@ LANES = {"claim": 18, "control": 47}  # height of the two rows of dots
 BAND = (150, 310)  # where what is accepted begins and ends
 ENDS = (12, 428)
 ENDS_OF = door.is_a(
-    "a pair of numbers, the lower first",
-    lambda value: isinstance(value, tuple) and len(value) == 2 and value[0] < value[1],
+    "a pair of numbers, the second no less than the first",
+    lambda value: isinstance(value, tuple) and len(value) == 2 and value[0] <= value[1],
 )
 STEP = 5  # a dot that is outside by a hair is seen to be outside
 REACH = 1e3  # half-widths from the band to the end of the line

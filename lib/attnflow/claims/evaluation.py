@@ -138,6 +138,7 @@ def _asked(claims, seeds, device):
     runs.device(device)
 
 
+@warned()
 def _measure(claim, stack, device, part, first=False, further=False):
     """Add what one stack of seeds says of a claim and its control; a ``further`` one, of what has a quota alone."""
     own, control, seconds, errors = part

@@ -27,18 +27,16 @@ def read_run(path: Path) -> tuple[dict, list[Row]]:
     stored.
     """
     stored = files.read_json(path)
-    allowed = "one that claims --json stored: complete, environment with seeds, claims"
+    allowed = "one that claims --json stored: complete, digest, environment with seeds, claims"
     complete = stored.get("complete", "absent") if isinstance(stored, dict) else "absent"
     runs.check(f"complete of {path}", complete, "true: of a run that was not stopped", complete is True)
     try:
-        digest = stored.get("digest", "absent")
-        runs.check(
-            f"digest of {path}", digest, "that of its rows, as they were stored", digest == _digest(stored["claims"])
-        )
-        rows, seeds = [Row.from_json(one) for one in stored["claims"]], stored["environment"]["seeds"]
-        runs.check(f"seeds of {path}", seeds, "a text", isinstance(seeds, str))
+        digest, claims, seeds = stored["digest"], stored["claims"], stored["environment"]["seeds"]
+        rows = [Row.from_json(one) for one in claims]
     except (LookupError, TypeError, AttributeError) as error:
         raise runs.WrongUse(f"run = {str(path)!r} is not allowed: it must be {allowed}") from error
+    runs.check(f"seeds of {path}", seeds, "a text", isinstance(seeds, str))
+    runs.check(f"digest of {path}", digest, "that of its rows, as they were stored", digest == _digest(claims))
     return stored["environment"], rows
 
 

@@ -59,7 +59,12 @@ def step(kernels, unit=1.0):
     Raises WrongUse for a kernel of zero, of tokens or weights that are zero: along it nothing moves.
     """
     top = largest(kernels)
-    runs.check("kernels", f"of a largest eigenvalue {float(top.min()):.3g}", "greater than zero", bool((top > 0).all()))
+    runs.check(
+        "kernels",
+        f"of a largest eigenvalue {float(top.detach().min()):.3g}",
+        "greater than zero",
+        bool((top > 0).all()),
+    )
     return unit / top
 
 

@@ -157,7 +157,7 @@ def logistic(times: np.ndarray, start: float, target: float) -> np.ndarray:
 
     times: array of at least 0; start: $u_0$, and target: y, both from 1e-150 to 1e150. Returns an array of the shape of times.
     """
-    times = np.asarray(times, dtype=float)
+    times = np.asarray(runs.array(times), dtype=float)
     runs.check("times", float(times.min()), "at least 0", bool(times.min() >= 0))
     return _logistic()(times, start, target)
 
