@@ -35,5 +35,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group(item.callspec.params["claim"].chapter))
         elif "test_running_again" in name:
             item.add_marker(pytest.mark.notebook)
+        elif "test_wrong_calls_are_refused" in name:
+            item.add_marker(pytest.mark.calls)
         elif "browser" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)

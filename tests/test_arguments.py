@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from attnflow import __main__ as roof
-from attnflow import paths
+from attnflow import commands, paths
 
 OWN = """
 from attnflow import Above, Control, Experiment, Trial
@@ -187,3 +187,10 @@ def test_keep_needs_two_files_that_it_can_replace(results, capsys):
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 3 and "a folder" in told[0] and ".npz" in told[1] and ".json" in told[2]
     assert list(place.iterdir()) == list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--keep", "--adopt"])
+def test_the_stored_runs_of_an_installed_library_are_only_read(option, monkeypatch, capsys):
+    monkeypatch.setattr(commands.sweep, "home", lambda: commands.OWN / "results")
+    assert roof.main(["sweep", "paper_experiment", option]) == 2
+    assert f"attnflow: {option} = " in (told := capsys.readouterr().err) and "in a copy of the book" in told

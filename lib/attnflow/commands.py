@@ -17,6 +17,8 @@ from attnflow.claims.stored import read_run, write_run
 from attnflow.outlet import NOTHING, tell
 from attnflow.rooms import cite, room, rooms, unique
 
+OWN = Path(__file__).parent  # of an installed library, with the stored runs in it
+
 
 def load(options: argparse.Namespace) -> None:
     """Import the sections of the chapters that the ``options`` ask for, all where they name none but their own files."""
@@ -131,12 +133,19 @@ def plan_sweep(options: argparse.Namespace) -> Work:
     table, chapter = known[options.name]
     if options.adopt:
         where = runs.device("cpu" if options.device is None else options.device)
+        sweep.keepable(table, shelf(chapter, "--adopt"), "--adopt")
         sensitivity.kept(table)
-        sweep.keepable(table, sweep.home() / chapter, "--adopt")
         return Work(partial(run_adopt, table, where))
     where = runs.device(options.device)
-    home = sweep.keepable(table, sweep.home() / chapter, "--keep").parent if options.keep else None
+    home = sweep.keepable(table, shelf(chapter, "--keep"), "--keep").parent if options.keep else None
     return Work(partial(run_sweep, table, options, where, home), partial(left_of, table, options.out, where))
+
+
+def shelf(chapter: str, option: str) -> Path:
+    """The folder in which the sweeps of a ``chapter`` are kept. Refuses an ``option`` that would write into an installed library."""
+    home = sweep.home()
+    runs.check(option, str(home), "used in a copy of the book: this is part of a library", home != OWN / "results")
+    return home / chapter
 
 
 def run_adopt(table: sweep.Sweep, where: torch.device) -> int:
