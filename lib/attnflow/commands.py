@@ -142,7 +142,7 @@ def plan_sweep(options: argparse.Namespace) -> Work:
 
 
 def shelf(chapter: str, option: str) -> Path:
-    """The folder in which the sweeps of a ``chapter`` are kept. Refuses an ``option`` that would write into an installed library."""
+    """The folder where sweeps of a ``chapter`` are kept. Refuses an ``option`` that would write into an installed library."""
     home = sweep.home()
     runs.check(option, str(home), "used in a copy of the book: this is part of a library", home != OWN / "results")
     return home / chapter
