@@ -117,7 +117,7 @@ def tested(python, tree):
 
 def judged(python, tree, ids):
     """The claims ``ids`` on the seeds of the book: how many are as stated, and which are not."""
-    from attnflow.claims.row import read_run
+    from attnflow.claims.stored import read_run
 
     report = tree.parent / "claims.json"
     command = [
