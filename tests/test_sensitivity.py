@@ -201,6 +201,58 @@ def test_cells_without_a_sensitivity_prove_nothing_and_are_not_recomputed(result
     assert set(sensitivity.recomputed(table)) == {1, 3, 4} and set(sensitivity.recomputed(table, 2)) == {1, 4}
 
 
+COPY = {
+    "__init__": "",
+    "runs": "device = str",
+    "rooms": """
+from types import SimpleNamespace as Part
+def rooms():
+    table = Part(name="tenths", code=CODE, tasks=lambda: [{"x": x} for x in (1, 2, 3)])
+    return {"room": Part(sweeps=[table])}
+""",
+    "sweep": """
+import numpy as np
+def cell(table, settings, where):
+    return {"value": np.array(settings["x"] / 10 + MORE)}
+""",
+}
+
+
+def tenths(device, x):
+    """A task: today's code, for which the copy below stands as that of another day."""
+    return {"value": np.array(x / 10)}
+
+
+@pytest.mark.parametrize("more", [0.0, 1e-9, 0.01])
+def test_cells_are_compared_with_a_copy_of_the_stored_code_on_this_machine(more, results, tmp_path):
+    """The stored numbers are those of another processor, and are not asked."""
+    table = sweep.Sweep("tenths", "three cells", tenths, {"x": (1, 2, 3)})
+    found = [{"value": each["value"] + 0.7} for each in sweep.run(table, tmp_path / "runs", **ALONE)]
+    measured = {":sensitivity": np.array(0.0)} | {f"{end}:value": np.array(np.nan) for end in ("low", "high")}
+    sweep.keep(table, [each | measured for each in found], results / "room")
+    library = tmp_path / "copy" / "lib" / "attnflow"
+    library.mkdir(parents=True)
+    words = {"CODE": repr(table.code), "MORE": str(more)}
+    for name, text in COPY.items():
+        for word, value in words.items():
+            text = text.replace(word, value)
+        (library / f"{name}.py").write_text(text)
+    assert not any(fits for _, fits in sensitivity.recomputed(table).values())
+    for place, (gap, fits) in sensitivity.recomputed(table, beside=tmp_path / "copy").items():
+        assert gap == pytest.approx(more / (0.1 * (place + 1) + more), abs=1e-12) and fits == (more < 1e-6)
+    if more < 1e-6:
+        sensitivity.adopt(table, beside=tmp_path / "copy")
+        (row,) = json.loads((results / "room" / "tenths.json").read_text())["adopted"]
+        assert "by the earlier code" in row["compared with"]
+    else:
+        assert "tenths" in refusal(lambda: sensitivity.adopt(table, beside=tmp_path / "copy"))
+    (library / "rooms.py").write_text(COPY["rooms"].replace("CODE", "'another'"))
+    assert "with the code another" in refusal(lambda: sensitivity.adopt(table, beside=tmp_path / "copy"))
+    (library / "sweep.py").write_text("raise KeyError('no sweep here')")
+    assert "no sweep here" in refusal(lambda: sensitivity.adopt(table, beside=tmp_path / "copy"))
+    assert "a copy of the book" in refusal(lambda: sensitivity.adopt(table, beside=tmp_path / "absent"))
+
+
 def test_training_at_the_edge_of_stability_is_chaotic_and_a_wide_net_is_not():
     """Of the interpolation map: shorter runs, one cell that oscillates to the end and one that converges."""
     found = {}

@@ -87,6 +87,12 @@ def parser() -> Parser:
     many.add_argument(
         "--adopt", action="store_true", help="recompute three stored cells and take over today's code hash"
     )
+    many.add_argument(
+        "--beside",
+        action=Once,
+        metavar="DIR",
+        help="with --adopt: compare with the stored code, in a copy of the book there",
+    )
     many.add_argument("--jobs", action=Once, type=int, metavar="N", help="processes of one thread each (default: 1)")
     many.add_argument("--device", **device)
     many.add_argument("--list", action="store_true", help="list the sweeps and run nothing")
@@ -152,10 +158,11 @@ def _claims(options):
 def _sweep(options):
     """The options of ``sweep``."""
     if options.list:
-        _alone(options, "--list", ("name", "out", "keep", "adopt", "jobs", "device"))
+        _alone(options, "--list", ("name", "out", "keep", "adopt", "beside", "jobs", "device"))
         return
     if options.adopt:
         _alone(options, "--adopt", ("out", "keep", "jobs"))
+    check("--beside", options.beside, "given with --adopt", options.beside is None or options.adopt)
     check("NAME", options.name, "one that --list shows", bool(options.name))
     options.jobs = 1 if options.jobs is None else options.jobs
     check("--jobs", options.jobs, "an integer of at least 1", options.jobs >= 1)

@@ -135,7 +135,7 @@ def plan_sweep(options: argparse.Namespace) -> Work:
         where = runs.device("cpu" if options.device is None else options.device)
         sweep.keepable(table, shelf(chapter, "--adopt"), "--adopt")
         sensitivity.kept(table)
-        return Work(partial(run_adopt, table, where))
+        return Work(partial(run_adopt, table, where, options.beside))
     where = runs.device(options.device)
     home = sweep.keepable(table, shelf(chapter, "--keep"), "--keep").parent if options.keep else None
     return Work(partial(run_sweep, table, options, where, home), partial(left_of, table, options.out, where))
@@ -148,9 +148,9 @@ def shelf(chapter: str, option: str) -> Path:
     return home / chapter
 
 
-def run_adopt(table: sweep.Sweep, where: torch.device) -> int:
-    """``sweep --adopt`` of a ``table``, on ``where``. Returns the exit status."""
-    for place, gap in sensitivity.adopt(table, where).items():
+def run_adopt(table: sweep.Sweep, where: torch.device, beside: str | None) -> int:
+    """``sweep --adopt`` of a ``table``, on ``where``, maybe ``beside`` a copy of the book. Returns the exit status."""
+    for place, gap in sensitivity.adopt(table, where, beside).items():
         print(f"cell {place}: largest difference {gap:.0e}")
     print(f"{table.name} is stored under the code {table.code}")
     return 0

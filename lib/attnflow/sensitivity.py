@@ -10,11 +10,12 @@ with a chance of at most 2 in ``BAND`` + 1, seldom far: what a rerun may give is
 import datetime
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from attnflow import door, files, flow, runs, store, sweep, workers
+from attnflow import copies, door, files, flow, runs, store, sweep, workers
 
 NUDGE = 1e-12  # relative: thousands of roundings, so that a rerun of a cell that is not chaotic stays within its sensitivity
 THREADS = 2
@@ -190,31 +191,40 @@ def kept(table: sweep.Sweep) -> Kept:
 
 
 @door.takes(table=TABLE, cells=door.COUNT)
-def recomputed(table: sweep.Sweep, cells: int = 3, device: object = "cpu") -> dict[int, tuple[float, bool]]:
+def recomputed(
+    table: sweep.Sweep, cells: int = 3, device: object = "cpu", beside: Path | None = None
+) -> dict[int, tuple[float, bool]]:
     """Recompute some ``cells`` of a stored ``table``, spread over those with a sensitivity, on ``device``.
 
     Returns place -> (change, within): the number of :func:`change` and the verdict of :meth:`Kept.within`. A cell whose
     sensitivity was not measured may be chaotic, and another machine then has other numbers: it proves nothing of the code.
+    beside: a folder with a copy of the book of the day when the table was stored, or nothing. Cells are then compared, to
+    ``TOLERANCE``, with what that copy computes on this machine, since what is stored may come from another processor.
     """
     known, found = kept(table), {}
+    code = sweep.kept(table.name)[1]["code"]
     places = np.flatnonzero(~np.isnan(known.sensitivity))
     spots = np.linspace(0, len(places) - 1, runs.integer("cells", cells)).round().astype(int)
     for place in places[np.unique(spots)].tolist():
         fresh = known.recomputed(place, device)
         index = np.unravel_index(place, known.sensitivity.shape)
-        here = {name: values[index] for name, values in known.arrays.items()}
-        found[place] = change(here, fresh), known.within(place, fresh)
+        if beside is None:
+            here = {name: values[index] for name, values in known.arrays.items()}
+            found[place] = change(here, fresh), known.within(place, fresh)
+        else:
+            gap = change(copies.cell(beside, table.name, place, str(device), code), fresh)
+            found[place] = gap, gap <= TOLERANCE
     return found
 
 
 @door.takes(table=TABLE)
-def adopt(table: sweep.Sweep, device: object = "cpu") -> dict[int, float]:
+def adopt(table: sweep.Sweep, device: object = "cpu", beside: Path | None = None) -> dict[int, float]:
     """Write the hash of today's code beside a stored ``table``, with what three cells recomputed on ``device`` say of it.
 
     There is no other way to change that hash but to run the table again. Returns place -> :func:`change`. Raises WrongUse, and
-    writes nothing, where a cell is not what a rerun may give.
+    writes nothing, where a cell is not what a rerun may give. beside: as for :func:`recomputed`.
     """
-    found = recomputed(table, device=device)
+    found = recomputed(table, device=device, beside=beside)
     gaps = {place: gap for place, (gap, _) in found.items()}
     allowed = f"at most {TOLERANCE:.0e}, its sensitivity or its band; otherwise: attnflow sweep {table.name} --keep"
     runs.check(f"difference of cells of {table.name}", gaps, allowed, all(fits for _, fits in found.values()))
@@ -223,6 +233,7 @@ def adopt(table: sweep.Sweep, device: object = "cpu") -> dict[int, float]:
     row = {
         "from": provenance["code"],
         "to": table.code,
+        "compared with": "the stored cells" if beside is None else "the same cells by the earlier code on one machine",
         "cells": {str(place): gap if np.isfinite(gap) else str(gap) for place, gap in gaps.items()},
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }

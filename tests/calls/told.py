@@ -273,6 +273,7 @@ REASONS = {
     "plain.*": PART,
     "store.*": PART,
     "workers.*": PART,
+    "copies.*": "sensitivity.adopt hands it the folder that the command line was given: tests/test_sensitivity.py",
     "files.*": "what the library stores, and where, is checked by who asks for it: paths, sweep.keep, claims.stored",
     "meanfield.nets.MASSES": MADE,
     "sensitivity.kept": "it reads a sweep of the book: tests/test_sensitivity.py",
