@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from conftest import refusal
 from rooms import gradient_gap
 
 from attnflow import checks, curves, flow, laws, runs
@@ -98,3 +99,7 @@ def test_plain_steps_are_compared_with_the_first_run_of_the_stack():
         plain = {name: value - 0.1 * slopes[name][0] for name, value in plain.items()}
     assert checks.steps_apart(field, start, plain, 0.1, 5) < 1e-14
     assert checks.steps_apart(field, start, plain, 0.1, 6) > 1e-3
+    name, value = plain.popitem()
+    assert checks.steps_apart(field, start, plain, 0.1, 5) < 1e-14, "of some weights"
+    assert "names and shapes among" in refusal(lambda: checks.steps_apart(field, start, {"other": value}, 0.1, 5))
+    assert "names and shapes among" in refusal(lambda: checks.steps_apart(field, start, {name: value[:1]}, 0.1, 5))

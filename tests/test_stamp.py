@@ -15,17 +15,30 @@ def library(folder, **texts):
 def test_the_hash_sees_statements_of_what_is_imported_and_nothing_else(tmp_path, monkeypatch):
     monkeypatch.setattr(stamp, "PACKAGE", tmp_path)
     plain = {
-        "top": "from attnflow import low\n\ndef f(x):\n    return x\n",
+        "top": "from attnflow import door, low\n\n@door.takes(x=1)\n@low.kept\ndef f(x):\n    return x\n",
+        "door": "DOOR = 1\n",
         "low": "LOW: int = 1\n",
         "apart": "APART = 1\n",
     }
     first = library(tmp_path, **plain)
-    said = {"top": '"""Words."""\nfrom attnflow import low\n\ndef f(x: int) -> int:  # words\n    return x\n'}
-    for same in (said, {"low": "LOW: 'a number' = 1  # words\n"}, {"apart": "APART = 2\n"}):
+    lines = [
+        '"""Words."""',
+        "from attnflow import door, low",
+        "",
+        "@door.takes(x=2)",
+        "@low.kept",
+        "def f(x: int) -> int:",
+    ]
+    said = {"top": "\n".join([*lines, "    return x  # words", ""])}
+    for same in (said, {"low": "LOW: 'a number' = 1  # words\n"}, {"apart": "APART = 2\n"}, {"door": "DOOR = 2\n"}):
         assert library(tmp_path, **plain | same) == first
-    for other in ({"top": plain["top"] + "\nX = 1\n"}, {"low": "LOW = 2\n"}):
+    for other in (
+        {"top": plain["top"] + "\nX = 1\n"},
+        {"top": plain["top"].replace("@low.kept", "")},
+        {"low": "LOW = 2\n"},
+    ):
         assert library(tmp_path, **plain | other) != first
-    assert stamp.library() == ("attnflow.apart", "attnflow.low", "attnflow.top")
+    assert stamp.library() == ("attnflow.apart", "attnflow.door", "attnflow.low", "attnflow.top")
     stamp._read.cache_clear()
 
 

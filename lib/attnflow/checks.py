@@ -109,15 +109,21 @@ def one_step(
 @door.takes(
     field=door.FUNCTION,
     start=door.named("S ..."),
-    ends=door.like("start", drop=1, finite=True),
+    ends=door.named("..."),
     step=door.POSITIVE,
     steps=door.COUNT,
 )
 def steps_apart(field: flow.fields.Field, start: State, ends: State, step: float, steps: int) -> float:
     """Largest difference of the weights that plain steps of one run reached to those of a ``field``, the first of its runs.
 
-    start: of the stack, name -> (S, ...); ends: name -> (...), what ``steps`` of descent by ``step`` made of its first run.
+    start: of the stack, name -> (S, ...); ends: name -> (...), what ``steps`` of descent by ``step`` made of its first run, of
+    all weights or of those that were trained.
     """
+    known = {name: tuple(value.shape[1:]) for name, value in start.items()}
+    given = {name: tuple(value.shape) for name, value in ends.items()}
+    runs.check(
+        "ends", given, f"of weights of one run, with names and shapes among {known}", given.items() <= known.items()
+    )
     state = flow.integrate(field, start, step=step, times=[steps * step]).state
     return max(float((state[name][0] - value.detach()).abs().max()) for name, value in ends.items())
 

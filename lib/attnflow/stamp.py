@@ -1,7 +1,8 @@
 """What made a number: versions, machine, date, and one hash of the code that it comes from.
 
 The hash of a module is over its syntax tree and those of all modules of the library that it imports, without comments,
-docstrings and annotations: rewording costs nothing, and a change in a room that is not imported is not seen.
+docstrings, annotations and ``door.takes``: rewording costs nothing, nor does what a function refuses, which no number comes
+from; and a change in a room that is not imported is not seen.
 """
 
 import ast
@@ -48,7 +49,7 @@ def code(modules: Iterable[str]) -> str:
 
 @door.takes(source=door.TEXT)
 def bare(source: str) -> str:
-    """What counts of a ``source`` text: its syntax tree without comments, docstrings and annotations, as text.
+    """What counts of a ``source`` text: its syntax tree without comments, docstrings, annotations and ``door.takes``, as text.
 
     >>> bare("x: int = 1  # one") == bare("x: 'a number' = 1")
     True
@@ -62,11 +63,17 @@ def bare(source: str) -> str:
             node.body = node.body[1:] or [ast.Pass()]
         if isinstance(node, ast.FunctionDef):
             node.returns = None
+            node.decorator_list = [one for one in node.decorator_list if not _told(one)]
         if isinstance(node, ast.arg):
             node.annotation = None
         if isinstance(node, ast.AnnAssign):
             node.annotation = ast.Constant(None)
     return _written(tree)
+
+
+def _told(decorator):
+    """Whether a decorator says what a function takes."""
+    return isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "door.takes"
 
 
 def _written(node):
@@ -104,7 +111,8 @@ def _read(name):
     path = Path(found.origin) if found and found.origin else _path(name)
     runs.check("module", name, "a module that can be found", path is not None)
     source = path.read_text(encoding="utf-8")
-    return hashlib.sha256(bare(source).encode()).hexdigest(), imports(source)
+    needed = [each for each in imports(source) if not f"{each}.".startswith("attnflow.door.")]
+    return hashlib.sha256(bare(source).encode()).hexdigest(), needed
 
 
 @door.takes(where=door.DEVICE)

@@ -142,6 +142,7 @@ CALLS = {
             "step": 0.1,
             "steps": 2,
         },
+        fine={"ends missing": "weights that were not trained may be left out"},
     ),
     "checks.stacked": call(lambda: {"rows": [{"a": normal(3)}, {"a": normal(3)}]}),
     "curves.order": call(
