@@ -1,8 +1,10 @@
 """Print how much slower this machine is, at the moment, than the one that limits of time are stated for.
 
-The same fixed work as ever, half of it interpreted Python and half small batched products, in two processes side by side, as the
-tests run. Limits are multiplied by the answer where it is above one: a slow or a busy machine fails nothing that is right, and
-code that has become slow still fails.
+    python benchmarks/yardstick.py [PROCESSES]
+
+The same fixed work as ever, half of it interpreted Python and half small batched products, in as many processes side by side as
+what is limited has: two, as the tests, or one, as a page. Limits are multiplied by the answer where it is above one: a slow or a
+busy machine fails nothing that is right, and code that has become slow still fails.
 """
 
 import os
@@ -26,14 +28,13 @@ def work():
     return time.perf_counter() - began
 
 
-def slowness():
-    """Seconds of the work, mean of two processes side by side, over those of the machine that the limits are stated for."""
+def slowness(count):
+    """Seconds of the work, mean of ``count`` processes side by side, over those of the machine that has the limits."""
     one = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    pair = [
-        subprocess.Popen([sys.executable, __file__, "--work"], stdout=subprocess.PIPE, text=True, env=one) for _ in "12"
-    ]
-    return sum(float(process.communicate()[0]) for process in pair) / len(pair) / IDLE
+    call = [sys.executable, __file__, "--work"]
+    several = [subprocess.Popen(call, stdout=subprocess.PIPE, text=True, env=one) for _ in range(count)]
+    return sum(float(process.communicate()[0]) for process in several) / count / IDLE
 
 
 if __name__ == "__main__":
-    print(work() if sys.argv[1:] == ["--work"] else slowness())
+    print(work() if sys.argv[1:] == ["--work"] else slowness(int((sys.argv[1:] or ["2"])[0])))

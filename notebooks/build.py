@@ -49,7 +49,7 @@ def remembered(notebook):
 
 def slowness():
     """How much slower this machine is, at the moment, than the one that the limit of a page's seconds is stated for."""
-    yardstick = [sys.executable, HERE.parent / "benchmarks" / "yardstick.py"]
+    yardstick = [sys.executable, HERE.parent / "benchmarks" / "yardstick.py", "1"]
     return float(subprocess.run(yardstick, capture_output=True, text=True, check=True).stdout)
 
 
@@ -58,11 +58,25 @@ def clean(notebook):
     notebook.metadata = {"kernelspec": KERNEL, "language_info": {"name": "python"}}
     for place, cell in enumerate(notebook.cells, start=1):
         cell.id = f"cell-{place}"
+        if cell.cell_type == "code":
+            cell.outputs = joined(cell.outputs)
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):
             if output.output_type == "error":
                 raise RuntimeError(f"cell {place} ended in an error: {output.ename}: {output.evalue}")
     return notebook
+
+
+def joined(outputs):
+    """Outputs with the texts joined that a kernel happened to send in pieces."""
+    found = []
+    for output in outputs:
+        last = found[-1] if found else {}
+        if output.output_type == "stream" == last.get("output_type") and last.name == output.name:
+            last.text += output.text
+        else:
+            found.append(output)
+    return found
 
 
 def smaller(picture):

@@ -101,6 +101,12 @@ def test_every_figure_has_a_number_a_caption_of_its_own_and_alternative_text(nam
     )
 
 
+def test_pieces_of_one_text_are_joined():
+    pieces = [("stdout", "a"), ("stdout", "b"), ("stderr", "c"), ("stdout", "d")]
+    found = build.joined([nbformat.v4.new_output("stream", name=name, text=text) for name, text in pieces])
+    assert [(one.name, one.text) for one in found] == [("stdout", "ab"), ("stderr", "c"), ("stdout", "d")]
+
+
 def test_what_a_cell_says_of_its_figure_is_complete():
     said = "# | name: fig-x\n#| caption: >-\n#|   a long\n# |   one: $x$\n# | alt: dots\nplot()\n"
     assert build.options(said) == {"name": "fig-x", "caption": "a long one: $x$", "alt": "dots"}
