@@ -16,7 +16,7 @@ PLAIN = {"≤": "<=", "≥": ">=", "±": "+-", "…": "...", "–": "-", "—": 
 
 
 def plain(error: UnicodeEncodeError) -> tuple[str, int]:
-    r"""An error handler of :mod:`codecs`: readable letters for what an ``error`` of encoding is about. Returns them, and its end.
+    r"""An error handler of ``codecs``: readable letters for what an ``error`` of encoding is about. Returns them, and its end.
 
     >>> codecs.register_error("plain", plain)
     >>> "≤ 2 … é ж".encode("ascii", "plain")

@@ -33,7 +33,7 @@ def address(folder: Path, key: str) -> Path:
 
 
 def load(folder: Path, identity: dict) -> tuple[dict | None, str]:
-    """The arrays of the file of an ``identity`` in a ``folder`` and no words; or None and what :func:`files.whole` calls it.
+    """The arrays of the file of an ``identity`` in a ``folder`` and no words; or None and what :func:`attnflow.files.whole` calls it.
 
     A whole file of another identity, or of none, is "foreign".
     """
