@@ -138,7 +138,7 @@ def ticks(axis, values):
     axis.set_minor_locator(NullLocator())
 
 
-@door.takes(axes=AXES, steps=door.ARRAY, anchor=door.ARRAY, order=door.NUMBER, label=door.LABEL)
+@door.takes(axes=AXES, steps=door.ARRAY, anchor=door.SIZES, order=door.NUMBER, label=door.LABEL)
 def loglog_guide(axes, steps, anchor, order, label=None):
     """A dashed line of slope ``order`` through ``anchor`` at the largest of the ``steps``: what a theory of that order predicts.
 

@@ -33,9 +33,9 @@ def address(folder: Path, key: str) -> Path:
 
 
 def load(folder: Path, identity: dict) -> tuple[dict | None, str]:
-    """The arrays of the file of an ``identity`` in a ``folder`` and no words; or None and what :func:`attnflow.files.whole` calls it.
+    """The arrays of the file of an ``identity`` in a ``folder`` and no words; or None and what it is instead.
 
-    A whole file of another identity, or of none, is "foreign".
+    That is what :func:`attnflow.files.whole` calls it; a whole file of another identity, or of none, is "foreign".
     """
     key = digest(identity)
     return files.whole(address(folder, key), key.encode())

@@ -218,6 +218,10 @@ ARRAY = is_a(
     "an array of finite numbers that is not empty",
     lambda value: _numbers(value) and bool(np.isfinite(runs.array(value)).all()),
 )
+SIZES = is_a(
+    "an array of positive numbers that is not empty",
+    lambda value: _numbers(value) and bool((runs.array(value) > 0).all() and np.isfinite(runs.array(value)).all()),
+)
 CURVE = is_a("an array of numbers that is not empty", lambda value: _numbers(value))
 
 SEEDS, STREAMS, DEVICE = by(lambda value: runs.replicas(value, 1)), _streams, by(_device)
