@@ -82,6 +82,12 @@ def test_sizes_of_objects_and_of_symbols_are_those_of_the_call():
     assert "right = (3, 4)" in refusal(lambda: call(rows, Net(3), left, left))
     assert "left = 'ones'" in refusal(lambda: call(rows, Net(3), "ones", left))
 
+    @door.takes(one=door.instance(Net, k="width"), two=door.instance(Net, k="width"))
+    def both(one, two):
+        return True
+
+    assert both(Net(3), Net(3)) and "two.width = 4" in refusal(lambda: both(Net(3), Net(4)))
+
 
 def test_what_the_library_hands_to_itself_is_not_checked_again():
     @door.takes(value=door.COUNT)
