@@ -105,6 +105,6 @@ class Pretended(TorchFunctionMode):
 @contextmanager
 def pretended():
     """In a ``with``: torch says that there is one CUDA device, and tensors that are moved to it or made on it are There."""
-    found = {"is_available": lambda: True, "device_count": lambda: 1}
+    found = {"is_available": lambda: True, "device_count": lambda: 1, "is_current_stream_capturing": lambda: False}
     with mock.patch.multiple(torch.cuda, **found), Pretended():
         yield NAME

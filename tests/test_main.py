@@ -300,8 +300,9 @@ HEAVY = "print(sorted({'torch', 'numpy', 'scipy', 'sympy', 'matplotlib'} & set(s
 
 
 def process(code, **settings):
-    """A Python process of its own that runs a ``code``."""
-    code = f"import sys; from attnflow.__main__ import main\n{code}"
+    """A Python process of its own that runs a ``code``, and hears Ctrl-C where the tests themselves do not, in the background."""
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"import sys; {heard}; from attnflow.__main__ import main\n{code}"
     return subprocess.Popen(
         [sys.executable, "-c", code], **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | settings
     )
@@ -344,6 +345,7 @@ def test_ctrl_c_in_the_first_second_is_one_line(number, status, said):
 def test_the_second_ctrl_c_is_not_heard_and_what_a_parent_switched_off_stays_so(monkeypatch):
     before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         with roof.Stop(last=True) as stop:
             assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
@@ -352,10 +354,10 @@ def test_the_second_ctrl_c_is_not_heard_and_what_a_parent_switched_off_stays_so(
             signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         assert stop.number == signal.SIGINT
-        signal.signal(signal.SIGINT, before[0])
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         with roof.Stop(last=False):
-            assert signal.getsignal(signal.SIGINT) != before[0]
-        assert signal.getsignal(signal.SIGINT) == before[0]
+            assert signal.getsignal(signal.SIGINT) != signal.default_int_handler
+        assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
     finally:
         for one, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
             signal.signal(one, handler)

@@ -33,6 +33,7 @@ EXTRAS = ("data", "fast", "threads")  # what the tests use of them; nothing here
 COUNT = 20
 NOT_HERE = (  # what is said of the environment of the book, and of the table that is being made
     "tests/test_house.py::test_what_is_pinned_is_installed",
+    "tests/test_figures.py::test_figures_of_other_versions_are_not_compared",
     "tests/test_machines.py::test_pins_are_inside_the_ranges_of_the_package",
     "tests/test_machines.py::test_the_table_of_releases_is_of_these_ranges_and_everything_passed",
 )
