@@ -96,7 +96,7 @@ class Claims:
         total = sum(row.seconds for row in rows)
         summary = f"{len(rows) - len(wrong)} of {len(rows)} rows consistent with their stated state, {total:.0f} s"
         print(summary + (": not " + ", ".join(wrong) if wrong else ""))
-        return judged(wrong, [row.id for row in rows if row.undecided])
+        return ended(wrong, [row.id for row in rows if row.undecided])
 
     def left(self) -> str:
         """Write the rows that there are, and say where."""
@@ -108,7 +108,7 @@ class Claims:
         return told if whole else f'{told}, with "complete": false'
 
 
-def judged(wrong: Sequence[str], undecided: Sequence[str]) -> int:
+def ended(wrong: Sequence[str], undecided: Sequence[str]) -> int:
     """The exit status of a run in which claims are ``wrong``, those among them that are ``undecided`` without a verdict."""
     if undecided:
         tell(f"without a verdict: {', '.join(undecided)}")
@@ -219,7 +219,7 @@ def run_compare(book: tuple[dict, list[Row]], yours: tuple[dict, list[Row]]) -> 
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     wrong = [row[0] for row in rows if row[-1].startswith(("DIFFERS", "MISSING"))]
     print(f"\n{len(stored)} claims in the book; verdicts that differ: {len(wrong)}.")
-    return judged(wrong, [name for name in wrong if name not in found or found[name].undecided])
+    return ended(wrong, [name for name in wrong if name not in found or found[name].undecided])
 
 
 def plan_cite(options: argparse.Namespace) -> Work:
