@@ -157,7 +157,7 @@ def test_running_again_gives_the_stored_text_and_figures_with_two_threads(name):
     assert not (report := validate(HERE / f"{name}.ipynb", threads=2)), report
 
 
-CELL = "# %%\n# | name: fig-{0}\n# | caption: One.\n# | alt: {0}.\nfrom attnflow import plot\nplot.plt.plot({1})\n\n"
+CELL = "# %%\n# | name: fig-{0}\n# | caption: One.\n# | alt: {0}.\nfrom attnflow import plot\nlines = plot.plt.plot({1})\n\n"
 
 
 def test_running_again_finds_a_figure_that_another_cell_draws(tmp_path):
