@@ -105,6 +105,9 @@ class Pretended(TorchFunctionMode):
 @contextmanager
 def pretended():
     """In a ``with``: torch says that there is one CUDA device, and tensors that are moved to it or made on it are There."""
-    found = {"is_available": lambda: True, "device_count": lambda: 1, "is_current_stream_capturing": lambda: False}
-    with mock.patch.multiple(torch.cuda, **found), Pretended():
+    found = {"is_available": lambda: True, "device_count": lambda: 1}
+    # An optimiser asks the driver whether its work is captured as a graph; there is no driver here.
+    asks = [name for name in dir(torch.optim.Optimizer) if name.endswith("graph_capture_health_check")]
+    quiet = mock.patch.multiple(torch.optim.Optimizer, **{name: lambda self: None for name in asks})
+    with quiet, mock.patch.multiple(torch.cuda, **found), Pretended():
         yield NAME

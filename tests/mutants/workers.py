@@ -17,7 +17,17 @@ from multiprocessing import connection, get_context
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-LEFT_OUT = (".git", ".venv", "_build", "__pycache__", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints", "runs")
+LEFT_OUT = (
+    ".git",
+    ".venv",
+    ".venv-grading",
+    "_build",
+    "__pycache__",
+    ".pytest_cache",
+    ".ruff_cache",
+    ".ipynb_checkpoints",
+    "runs",
+)
 HEAVY = (
     "torch",
     "torch.func",
