@@ -51,6 +51,7 @@ class Versions(SphinxDirective):
         if not path.exists():
             return [nodes.paragraph("", "", *inline(ABSENT))]
         stored = json.loads(path.read_text(encoding="utf-8"))
-        absent = f" Not run: Python {', '.join(stored['not run'])}." if stored["not run"] else ""
+        missing = " and ".join(stored["not run"])
+        absent = f" The newest releases were not run on Python {missing}." if missing else ""
         text = f"Run on {stored['date']}, on {stored['system']}, with the {len(stored['claims'])} claims.{absent}"
         return [nodes.paragraph("", text), table((term, inline(text)) for term, text in map(told, stored["runs"]))]
