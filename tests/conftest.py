@@ -1,6 +1,7 @@
 """What the tests share: one thread, so that two processes on two cores are not in each other's way, and one way to be refused."""
 
 import matplotlib
+import numpy as np
 import pytest
 import torch
 
@@ -8,6 +9,9 @@ from attnflow import runs
 
 matplotlib.use("Agg")
 torch.set_num_threads(1)
+COUNT = 50  # random arguments of a closed form
+RNG = np.random.default_rng(0)
+FIRST = RNG.bit_generator.state
 
 
 def refusal(call):
@@ -15,6 +19,12 @@ def refusal(call):
     with pytest.raises(runs.WrongUse, match=r"\A[^\n]+ is not allowed: it must be [^\n]+\Z") as caught:
         call()
     return str(caught.value)
+
+
+@pytest.fixture
+def same_numbers():
+    """A test draws the same numbers from ``RNG``, whichever ran before it."""
+    RNG.bit_generator.state = FIRST
 
 
 @pytest.fixture

@@ -105,6 +105,7 @@ WRONG = [
     *((f"sweep paper_experiment {word}", "given twice") for word in ("--out a --out b", "--jobs 1 --jobs 2")),
     *((f"sweep --list {word}", "no effect") for word in ("paper_experiment", "--keep", "--adopt", "--jobs 2")),
     *((f"sweep paper_experiment {word} --beside x", "given with --adopt") for word in ("", "--keep")),
+    *((f"sweep paper_experiment --adopt --beside {word}", "a copy of the book") for word in ("x", "folder", "''")),
     *((f"sweep --list {word}", "no effect") for word in ("--beside x", "--out x", "--out ''", "--device cpu")),
     *((f"sweep paper_experiment --adopt {word}", "no effect") for word in ("--keep", "--jobs 2", "--out x", "--out ''")),
     *((f"compare --with {word}", "a regular file") for word in UNREADABLE),

@@ -4,21 +4,14 @@ import numpy as np
 import pytest
 import sympy as sp
 import torch
+from conftest import COUNT, RNG
 from scipy.optimize import brentq
 
 from attnflow import flow, runs
 from attnflow.cooccurrence import balance, dual, model, phases, ratio, reduced, setting, task, theory
 from attnflow.cooccurrence.task import Task
 
-RNG = np.random.default_rng(0)
-FIRST = RNG.bit_generator.state
-COUNT = 50
-
-
-@pytest.fixture(autouse=True)
-def same_numbers():
-    """Every test draws the same numbers, whichever ran before it."""
-    RNG.bit_generator.state = FIRST
+pytestmark = pytest.mark.usefixtures("same_numbers")
 
 
 def drawn(turn, samples=None, length=None, **more):

@@ -5,21 +5,13 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from conftest import refusal
+from conftest import COUNT, RNG, refusal
 from scipy.integrate import quad, solve_ivp
 
 from attnflow import flow, runs
 from attnflow.foundations import breaking, cases, model, solvable, task, theory
 
-RNG = np.random.default_rng(0)
-FIRST = RNG.bit_generator.state
-COUNT = 50
-
-
-@pytest.fixture(autouse=True)
-def same_numbers():
-    """Every test draws the same numbers, whichever ran before it."""
-    RNG.bit_generator.state = FIRST
+pytestmark = pytest.mark.usefixtures("same_numbers")
 
 
 def sizes(low, high):

@@ -162,7 +162,10 @@ def _sweep(options):
         return
     if options.adopt:
         _alone(options, "--adopt", ("out", "keep", "jobs"))
-    check("--beside", options.beside, "given with --adopt", options.beside is None or options.adopt)
+    if options.beside is not None:
+        check("--beside", options.beside, "given with --adopt", options.adopt)
+        library = os.path.join(options.beside, "lib", "attnflow")
+        check("--beside", options.beside, "a folder with a copy of the book", os.path.isdir(library))
     check("NAME", options.name, "one that --list shows", bool(options.name))
     options.jobs = 1 if options.jobs is None else options.jobs
     check("--jobs", options.jobs, "an integer of at least 1", options.jobs >= 1)
