@@ -125,14 +125,14 @@ def alone(tmp_path_factory):
 @pytest.mark.notebook
 @pytest.mark.slow
 def test_the_wheel_alone_holds_what_notebooks_read(alone):
-    """Every module, the works, every stored run; and the tree is as it was before."""
+    """Every module, the works, the list of claims, every stored run; and the tree is as it was before."""
     installed, empty = alone
+    kinds = (".py", ".bib", ".json")
     held = {path.relative_to(installed / "attnflow").as_posix() for path in (installed / "attnflow").rglob("*.*")}
-    asked = {path.relative_to(LIBRARY).as_posix() for path in LIBRARY.rglob("*") if path.suffix in (".py", ".bib")}
+    asked = {path.relative_to(LIBRARY).as_posix() for path in LIBRARY.rglob("*") if path.suffix in kinds}
     names = [table.name for room in rooms.rooms().values() for table in room.sweeps]
-    stored = [path for name in names for path in (ROOT / "results").glob(f"*/{name}.*")] + [
-        ROOT / "results" / "claims.json"
-    ]
+    stored = [path for name in names for path in (ROOT / "results").glob(f"*/{name}.*")]
+    stored.append(ROOT / "results" / "claims.json")
     asked |= {path.relative_to(ROOT).as_posix() for path in stored}
     assert {name for name in held if "__pycache__" not in name} == asked and not (ROOT / "build").exists()
     script = "import json, sys; from attnflow import sweep; print(sweep.home());"

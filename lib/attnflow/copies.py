@@ -20,14 +20,14 @@ np.savez(path, **{"code": np.array(table.code)}, **sweep.cell(table, table.tasks
 """
 
 
-def cell(folder: Path, name: str, place: int, device: str, code: str) -> dict[str, np.ndarray]:
-    """The cell at a ``place`` of the sweep called ``name``, computed on ``device`` by the copy in ``folder``: name -> array.
+def cell(beside: Path, name: str, place: int, device: str, code: str) -> dict[str, np.ndarray]:
+    """The cell at a ``place`` of the sweep called ``name``, computed on ``device`` by the copy ``beside``: name -> array.
 
     Raises WrongUse where that copy does not compute it, or where its code of the sweep is not ``code``.
     """
     allowed = f"a copy of the book in which {name} has the code {code}"
-    library = Path(folder).resolve() / "lib"
-    runs.check("--beside", str(folder), allowed, (library / "attnflow").is_dir())
+    library = Path(beside).resolve() / "lib"
+    runs.check("beside", str(beside), allowed, (library / "attnflow").is_dir())
     with tempfile.TemporaryDirectory() as own:
         path = Path(own) / "cell.npz"
         call = [sys.executable, "-c", CELL, name, str(place), device, str(path)]
@@ -35,8 +35,8 @@ def cell(folder: Path, name: str, place: int, device: str, code: str) -> dict[st
             call, cwd=own, env=os.environ | {"PYTHONPATH": str(library)}, capture_output=True, text=True
         )
         said = (told.stderr.strip().splitlines() or [""])[-1]
-        runs.check("--beside", str(folder), f"{allowed} ({said})", told.returncode == 0)
+        runs.check("beside", str(beside), f"{allowed} ({said})", told.returncode == 0)
         with np.load(path) as stored:
             found = dict(stored)
-    runs.check("--beside", f"{folder}, with the code {found['code']}", allowed, str(found.pop("code")) == code)
+    runs.check("beside", f"{beside}, with the code {found['code']}", allowed, str(found.pop("code")) == code)
     return found

@@ -88,9 +88,14 @@ def from_jacobian(output: Callable, state: State, inputs: Stack) -> State:
     """The same kernels from the Jacobian, by ``torch.func``: the slow twin.
 
     output: (name -> tensor of one run, one sample) -> a number; state: name -> (S, ...); inputs: (S, n, ...).
-    Returns name -> (S, n, n), one kernel a tensor of the state.
+    Returns name -> (S, n, n), one kernel a tensor of the state. Raises ValueError where the output refuses their shapes.
     """
-    jacobians = vmap(vmap(jacrev(output), (None, 0)))(state, inputs)
+    try:
+        jacobians = vmap(vmap(jacrev(output), (None, 0)))(state, inputs)
+    except RuntimeError as error:
+        shapes = {name: tuple(value.shape) for name, value in state.items()}
+        allowed = f"tensors that output takes together with inputs of shape {tuple(inputs.shape)} ({error})"
+        runs.check("state", shapes, allowed, False)
     flat = {name: value.flatten(2) for name, value in jacobians.items()}
     return {name: value @ value.mT for name, value in flat.items()}
 
