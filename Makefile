@@ -19,6 +19,8 @@ READY := .venv/.ready
 GRADING := .venv-grading/.ready
 # An environment holds the path of the folder in which it was made: after a move it is mended before anything else.
 MOVED := $(shell grep -q '^command = ' .venv/pyvenv.cfg 2>/dev/null && ! grep -qF " $$(pwd -P)/.venv" .venv/pyvenv.cfg && echo moved)
+# Threads of torch that wait for one another sleep. Awake, a chapter on two threads took more than eight times as long beside one busy process.
+export OMP_WAIT_POLICY ?= PASSIVE
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
 .DEFAULT_GOAL := help

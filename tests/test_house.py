@@ -186,6 +186,15 @@ def test_doctor_needs_nothing_but_python():
     assert all(re.match(r"\w+ +(ok|missing) +\S", line) for line in run.stdout.splitlines())
 
 
+def test_threads_that_wait_sleep_in_everything_that_make_runs(tmp_path):
+    """Beside one busy process a chapter on two threads took more than eight times as long while they waited awake."""
+    (tmp_path / "Makefile").write_text(MAKEFILE + "\nshown:\n\t@echo policy $$OMP_WAIT_POLICY\n", encoding="utf-8")
+    for own, wanted in ({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE"):
+        env = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"} | own
+        told = subprocess.run(["make", "-s", "shown"], cwd=tmp_path, env=env, capture_output=True, text=True).stdout
+        assert told.split() == ["policy", wanted]
+
+
 def test_the_variables_of_the_makefile_hold_every_pool_to_one_thread():
     """Two processes on two cores with a pool of threads each were seen to run a hundred times slower."""
     settings = dict(re.findall(r"(\w+_NUM_THREADS)=(\d+)", re.search(r"^ONE_THREAD := (.*)$", MAKEFILE, re.M).group(1)))
