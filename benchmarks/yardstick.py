@@ -2,9 +2,9 @@
 
     python benchmarks/yardstick.py [PROCESSES]
 
-The same fixed work as ever, half of it interpreted Python and half small batched operations of torch, in as many processes side by
-side as what is limited has: two, as the tests, or one, as a page. Limits are multiplied by the answer where it is above one: a slow
-or a busy machine fails nothing that is right, and code that has become slow still fails.
+The same fixed work as ever, half of it interpreted Python and half small batched operations of torch, in as many processes side
+by side as what is limited has: two, as the tests, or one, as a page. Limits are multiplied by the answer where it is above one: a
+slow or a busy machine fails nothing that is right, and code that has become slow still fails.
 """
 
 import os
