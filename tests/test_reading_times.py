@@ -33,7 +33,9 @@ def minutes(source):
 
 def test_the_rule_on_a_chapter_of_one_page():
     markdown = "# %% [markdown]\n# " + "word " * 400 + "\n#\n# $$a\n# b$$ (eq-a)\n"
-    code = '# %%\na = 1\n\n# %% tags=["hide-input"]\n# | name: fig-a\nplot()\n\n# %% tags=["remove-input"]\nseen["a"]\n\n'
+    code = (
+        '# %%\na = 1\n\n# %% tags=["hide-input"]\n# | name: fig-a\nplot()\n\n# %% tags=["remove-input"]\nseen["a"]\n\n'
+    )
     end = "# %% [markdown]\n# ## Exercises\n#\n# (★) One. (★★★) Two.\n"
     read, work = minutes(markdown + code + end)
     assert read == pytest.approx(401 / 200 + 1 + 1 + 2 + 0.5) and work == 50

@@ -570,7 +570,7 @@ seen["balanced-layers"]
 # uniform and, since the gradients of $W_Q$ and $W_K$ contain each other as factors, it stays uniform for ever. Every row of $SX$ is then $m_i^\top$, the residual of sample $i$ is
 # $m_i^\top(W_VW_O - y\beta)$ in every place. White means that $\frac1n\sum_i(m_i^\top v)^2 = \|v\|^2$ for every vector $v$, so the loss is
 #
-# $$\mathcal L = \frac1{2n}\sum_i\big(m_i^\top(W_VW_O - y\beta)\big)^2 = \frac12\|W_V W_O - y\beta\|^2.$$
+# $$\begin{aligned}\mathcal L &= \frac1{2n}\sum_i\big(m_i^\top(W_VW_O - y\beta)\big)^2\\ &= \frac12\|W_V W_O - y\beta\|^2.\end{aligned}$$
 #
 # Start with one aligned direction, $W_V = a\,\beta h^\top$ and $W_O = b\,h$ with a
 # unit vector $h$. The slopes of the loss are $(ab - y)b\,\beta h^\top$ by $W_V$ and $(ab - y)a\,h$ by $W_O$, and the layer is two numbers for ever:

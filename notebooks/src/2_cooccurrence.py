@@ -419,7 +419,7 @@ seen["law-key-sum"]
 # The second can be let go. By {eq}`eq-flow-two` what $W_V$ learns is a column times the row $\omega^\top$, and $W_V\omega = \gamma$ says which column: from small $W_V$ it is $W_V = \gamma\,\omega^\top/\|\omega\|^2$. Then $\dot\omega = o\,W_V^\top z$ points along $\omega$, so that the readout keeps its direction, and the
 # balance of values and outputs in {prf:ref}`thm-laws-two` says how far it goes. The trace of $W_V^\top W_V - \omega\omega^\top/o$ is $\|\gamma\|^2/\|\omega\|^2 - \|\omega\|^2/o$ and was $-\|\omega(0)\|^2/o$ at the start. Multiplied by $o\,\|\omega\|^2/\|\omega(0)\|^4$, this is
 #
-# $$R^2 - R = a\,\|\gamma\|^2, \qquad R = \frac{\|\omega\|^2}{\|\omega(0)\|^2}, \qquad a = \frac{o}{\|\omega(0)\|^4}.$$
+# $$\begin{gathered}R^2 - R = a\,\|\gamma\|^2,\\ R = \frac{\|\omega\|^2}{\|\omega(0)\|^2}, \quad a = \frac{o}{\|\omega(0)\|^4}.\end{gathered}$$
 #
 # A conservation law closes the system, still for seven numbers, with $z$ for the right sides of {eq}`eq-reduced`:
 #
@@ -678,7 +678,7 @@ seen["balance-limit"]
 # **(e) Attention scores.** They do have the signs of {prf:ref}`thm-two-phases`, but look at the scale of the axis. They move *because* the token scores have
 # moved: an entry of $W_QW_Q^\top$ is a sum of $k$ products, $\sigma_0^2k$ on the diagonal, where they are squares, and of random sign elsewhere, so that this matrix is near $\sigma_0^2k\,I$ at the start, and so is $W_KW_K^\top$. To first order therefore
 #
-# $$\dot\Phi = -G_\Phi W_KW_K^\top - W_QW_Q^\top G_\Phi \approx -2\sigma_0^2k\,G_\Phi,$$
+# $$\begin{aligned}\dot\Phi &= -G_\Phi W_KW_K^\top - W_QW_Q^\top G_\Phi\\ &\approx -2\sigma_0^2k\,G_\Phi,\end{aligned}$$
 #
 # which is the dashed line. By {eq}`eq-flow-two` and the slope before it,
 # $\Phi_{12}$ rises if word 2 is worth more than the mean of a sample that holds both words, and $\Phi_{13}$ falls because word 3 is worth less.

@@ -415,22 +415,34 @@ sp.simplify(speed - variance)
 #
 # *3. The features move slowly.* ReLU is 1-Lipschitz, and
 #
-# $$\tilde x W_V - \tilde x^0W_V^0 = \tilde x^0(W_V - W_V^0) + (\tilde x - \tilde x^0)W_V.$$
+# $$\begin{aligned}
+# \tilde x W_V - \tilde x^0W_V^0 &= \tilde x^0(W_V - W_V^0)\\
+# &\quad + (\tilde x - \tilde x^0)W_V.
+# \end{aligned}$$
 #
 # In the second term, move the logits on a straight line from their start to where they are: at each point of the line the mixed token has a speed of at most $C^2$ times that of $\tau_0x_iM$, hence
-# $\|\tilde x - \tilde x^0\| \le \tau_0C^3\,\|W_QW_K^\top - W_Q^0W_K^{0\top}\|$. Together
+# $\|\tilde x - \tilde x^0\| \le \tau_0C^3\,\|M - M_0\|$ with $M = W_QW_K^\top$. Together
 #
-# $$\|\Psi - \Psi_0\| \le \chi\big(\|\Delta W_V\| + \tau_0C^2B_V(B_K\|\Delta W_Q\| + B_Q\|\Delta W_K\|)\big).$$
+# $$\begin{aligned}
+# \|\Psi - \Psi_0\| \le \chi\big(\|&\Delta W_V\| + \tau_0C^2B_V\\
+# &\times(B_K\|\Delta W_Q\| + B_Q\|\Delta W_K\|)\big).
+# \end{aligned}$$
 #
 # *4. While it lasts, the loss falls.* Let $T$ be the first time at which $\sigma_{\min}(\Psi) = \alpha/2$ or some matrix has moved by its
 # radius. Before $T$, step 1 gives $\dot{\mathcal L} = -\|\nabla\mathcal L\|_F^2 \le -2\big(\frac\alpha2\big)^2\mathcal L$, so $\mathcal L_t \le e^{-\alpha^2t/2}\mathcal L_0$. The root of the loss falls at half that rate, and
 #
-# $$\int_0^T\sqrt{2\mathcal L}\,dt < \sqrt{2\mathcal L_0}\int_0^\infty e^{-\alpha^2t/4}\,dt = \frac{4\sqrt{2\mathcal L_0}}{\alpha^2}.$$
+# $$\begin{aligned}
+# \int_0^T\sqrt{2\mathcal L}\,dt &< \sqrt{2\mathcal L_0}\int_0^\infty e^{-\alpha^2t/4}\,dt\\
+# &= 4\sqrt{2\mathcal L_0}/\alpha^2.
+# \end{aligned}$$
 #
 # *5. It lasts for ever.* If $T$ were finite, integrate step 2 up to $T$: each matrix has moved by *less* than its factor times
 # $4\sqrt{2\mathcal L_0}/\alpha^2$, which by (A) is at most its radius. Insert the same four bounds into step 3:
 #
-# $$\|\Psi_T - \Psi_0\| < \chi^2B_O\big(1 + \tau_0^2C^4B_V^2(B_K^2 + B_Q^2)\big)\,\frac{4\sqrt{2\mathcal L_0}}{\alpha^2},$$
+# $$\begin{aligned}
+# \|\Psi_T - \Psi_0\| < \chi^2B_O\big(1 + \tau_0^2&C^4B_V^2(B_K^2 + B_Q^2)\big)\\
+# &\times 4\sqrt{2\mathcal L_0}/\alpha^2,
+# \end{aligned}$$
 #
 # at most $\alpha/2$ by (B). By Weyl's inequality $\sigma_{\min}(\Psi_T) > \alpha/2$. Nothing that could end the time before $T$ has happened: $T$ is infinite.
 # :::

@@ -644,7 +644,7 @@ seen["zero-leader"]
 # :::{prf:proof}
 # (a) is the section before. (b) The columns of $W_O$ that do not write the answer feel the decay only and vanish. With $o$ for the entry of $W_O$ that does, the equations of rest are
 #
-# $$\lambda W_V = o\,\langle(y - f)\,r\rangle, \qquad \lambda o = \langle(y - f)\,W_V\cdot r\rangle .$$
+# $$\begin{aligned}\lambda W_V &= o\,\langle(y - f)\,r\rangle,\\ \lambda o &= \langle(y - f)\,W_V\cdot r\rangle .\end{aligned}$$
 #
 # Multiply the first by $W_V$ and the second by $o$: the right sides are equal, so $|W_V|^2 = o^2$ for every head, and their mean is $P$. The mean of $oW_V\cdot r$ over heads is $f$, hence $\lambda P = \langle yf\rangle - \langle f^2\rangle$. Also $\langle yf\rangle$ is the mean of $oW_V\cdot\langle yr\rangle \le |o||W_V|\lambda_\infty$, at most $\lambda_\infty P$, so
 # $\langle f^2\rangle \le (\lambda_\infty - \lambda)P$. Also $\lambda P \le \langle yf\rangle \le \sqrt{\langle y^2\rangle\langle f^2\rangle}$; square it. If $P = 0$, queries and keys feel the decay only. $\mathcal Q$ goes to infinity with its particles, so a minimum exists and is stationary. (c) One head with $W_VW_O = N\varepsilon w$, balanced, and all others
