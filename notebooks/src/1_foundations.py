@@ -85,7 +85,7 @@ plt.show()
 # **You need** matrix calculus, a first course on differential equations, and some PyTorch. The algebra is done by sympy, in cells of a few
 # lines that you can change; what draws and prints is folded.
 #
-# **It takes** about two hours to read with pencil and exercises, half of that without, and one minute to run on two CPU cores. No GPU is needed.
+# **It takes** about 70 minutes to read once and about 120 more for the exercises ([how that is counted](../book/preface.md)), and one minute to run on two CPU cores. No GPU is needed.
 #
 # Every symbol is on the [notation page](../book/notation.md), and every number below was computed by this page.
 
@@ -100,7 +100,12 @@ plt.show()
 #
 # $$\dot\theta(t) = -\nabla\mathcal L(\theta(t)), \qquad t = j\eta.$$ (eq-flow)
 #
-# The flow is what theory can follow: it is a differential equation, the loss falls along it, and it has something that
+# In {eq}`eq-descent` the change of $\theta$ over the time $\eta$ of one step is $-\nabla\mathcal L$; in the limit it is a derivative. The
+# smallest example is one weight with the loss $\frac12\theta^2$. Descent multiplies it by $1 - \eta$ at every step, the flow by $e^{-t}$ in the time $t$. At
+# $t = 1$, after ten steps of $\eta = 0.1$, that is $0.9^{10} = 0.35$ and $e^{-1} = 0.37$.
+#
+# The flow is what theory can follow: it is a differential equation, the loss falls along it at the rate
+# $\dot{\mathcal L} = \langle\nabla\mathcal L, \dot\theta\rangle = -\|\nabla\mathcal L\|^2$, and it has something that
 # no single step of descent shows. It *keeps* things. Some functions of the weights have, after a million steps of
 # learning, the value that they had at the start, whatever the data were. They decide how the layers share the work and
 # how fast a network learns, and this book looks for them in every Transformer that it trains.
@@ -182,6 +187,9 @@ print("difference to the library after 200 steps", claims.Below(1e-12).show([gap
 # %% [markdown]
 # ## Symmetries that scale give laws
 #
+# A square matrix $\Gamma$ with a row for every weight **generates** the changes $\theta \mapsto e^{s\Gamma}\theta$. For two weights $\Gamma = \operatorname{diag}(1, -1)$ multiplies the first by $e^s$ and the second by
+# $e^{-s}$, and $\theta^\top\Gamma\,\theta = \theta_1^2 - \theta_2^2$.
+#
 # :::{prf:theorem} Scaling symmetries give laws
 # :label: thm-scaling
 #
@@ -204,8 +212,9 @@ print("difference to the library after 200 steps", claims.Below(1e-12).show([gap
 #
 # *Provenance: a known theorem {cite}`kunin2021neural,marcotte2023abide`, proved here.* Where was the symmetry of $\Gamma$ used?
 # A **rotation** has an antisymmetric generator, $\Gamma^\top = -\Gamma$, and for those $\theta^\top \Gamma\,\theta$ is zero whatever $\theta$
-# is: the theorem's quantity is empty. A rotation constrains the velocity, $\langle \Gamma\theta, \dot\theta\rangle = 0$, but gives
-# no law. We shall see a kernel where that is all that is left.
+# is: the theorem's quantity is empty. For two weights turned by $\Gamma = \begin{pmatrix}0 & -1\\ 1 & 0\end{pmatrix}$ it is $-\theta_1\theta_2 + \theta_2\theta_1$. A rotation
+# constrains the velocity, $\langle \Gamma\theta, \dot\theta\rangle = 0$, but such a constraint need not give a law: a car cannot
+# move sideways, and yet it can be parked everywhere. We shall see a kernel where that is all that is left.
 
 # %% [markdown]
 # ## The gradient, by the chain rule
@@ -220,12 +229,18 @@ left_over = S.jacobian(Z) - (sp.diag(*S) - S * S.T)
 left_over.applyfunc(sp.simplify)
 
 # %% [markdown]
-# nothing. So keep the attention matrix $S$ and the residual $R$ as symbols of their own. With
-# $G_S = R\,W_O^\top (X W_V)^\top / L$, the slope of the loss of one sample by $S$, the slope by the logits $Z$ is
+# nothing. By hand, through the logarithm: $\log S_j = Z_j - \log\sum_me^{Z_m}$ has the slope $\delta_{jl} - S_l$ by $Z_l$, and the slope of $S_j$ is
+# $S_j$ times that. A weight is raised at the expense of the others: at two equal logits, $S = (\frac12, \frac12)$, raising the first moves the
+# weights at the rates $\frac14$ and $-\frac14$.
+#
+# So keep the attention matrix $S$ and the residual $R$ as symbols of their own. All else is products, for which one rule is enough: *if the loss has the slope* $G$ *by a
+# product* $AB$, *it has the slope* $GB^\top$ *by* $A$ *and* $A^\top G$ *by* $B$, as $\langle G, dA\,B\rangle = \langle GB^\top, dA\rangle$ and $\langle G, A\,dB\rangle = \langle A^\top G, dB\rangle$.
+# The loss of one sample, $\frac1{2L}\|F - Y\|^2$, has the slope $R/L$ by $F = S\cdot XW_VW_O$. So its slope by $S$ is
+# $G_S = R\,W_O^\top (X W_V)^\top / L$, and softmax turns this into the slope by the logits $Z$,
 #
 # $$(G_Z)_{ij} = S_{ij}\Big((G_S)_{ij} - \sum_l S_{il}(G_S)_{il}\Big),$$ (eq-logit-slope)
 #
-# and the four gradients are products of matrices,
+# which is $S_{ij}$ times the distance of the slope by $S_{ij}$ from its mean in the row, weighed by the attention. The same rule gives the four gradients,
 #
 # $$\begin{aligned} G_{W_O} &= (SXW_V)^\top R/L, & G_{W_V} &= (SX)^\top R\,W_O^\top/L,\\ G_{W_Q} &= X^\top G_Z\,XW_K/\sqrt k, & G_{W_K} &= X^\top G_Z^\top XW_Q/\sqrt k. \end{aligned}$$ (eq-four-gradients)
 
@@ -300,7 +315,7 @@ seen["descent-order"]
 # ### Two factors that meet in a product
 #
 # The loss sees $A$ and $B$ only through $M = AB^\top$. Write $G = \partial\mathcal L/\partial M$ for a gradient about which
-# *nothing* is assumed, not the loss, not the data, not the time. Then $\dot A = -GB$ and $\dot B = -G^\top A$:
+# *nothing* is assumed, not the loss, not the data, not the time. By the rule of the last section $\dot A = -GB$ and $\dot B = -G^\top A$:
 
 # %%
 A, B, G = (symbolic.matrix(name, 2, 2) for name in "ABG")
@@ -316,9 +331,17 @@ dBB = dB.T * B + B.T * dB
 (dAA + dBB).expand()[0, 0]
 
 # %% [markdown]
-# The symmetry behind the law is $A \mapsto A T$, $B \mapsto B\,T^{-\top}$ for any invertible $T$. Take $T = e^{sP}$ with a symmetric $k \times k$ matrix
+# Which symmetry is behind it? Begin with $k = 1$, where $A$ and $B$ are columns: $A \mapsto e^sA$, $B \mapsto e^{-s}B$ leaves $AB^\top$ as it is, and {prf:ref}`thm-scaling` keeps $\|A\|^2 - \|B\|^2$. With
+# $k = 2$ one may stretch the first column of $A$ alone and shrink that of $B$, which keeps $D_{11}$, or do it with the second, $D_{22}$, or along a
+# direction between both. With the matrices
+#
+# $$P = \begin{pmatrix}1 & 0\\ 0 & 0\end{pmatrix},\quad \begin{pmatrix}0 & 0\\ 0 & 1\end{pmatrix},\quad \begin{pmatrix}0 & 1\\ 1 & 0\end{pmatrix}$$
+#
+# for these three, $\operatorname{tr}(PD)$ is $D_{11}$, $D_{22}$ and $2D_{12}$.
+#
+# In general the symmetry is $A \mapsto A T$, $B \mapsto B\,T^{-\top}$ for any invertible $T$. Take $T = e^{sP}$ with a symmetric $k \times k$ matrix
 # $P$: that is $e^{s\Gamma}$ with the symmetric generator $\Gamma$ that multiplies $A$ by $P$ and $B$ by $-P$ from the right. {prf:ref}`thm-scaling`
-# then keeps $\operatorname{tr}(P(A^\top A - B^\top B))$, for every symmetric $P$: all of $D$.
+# then keeps $\operatorname{tr}(P(A^\top A - B^\top B))$, for every symmetric $P$: all of $D$. An antisymmetric $P$ turns both factors and adds nothing, since $\operatorname{tr}(PD) = 0$.
 
 # %% [markdown]
 # The attention layer {eq}`eq-layer` has two such pairs.
@@ -363,8 +386,8 @@ sp.factor(2 * v_dv - 2 * o_do)
 
 # %% [markdown]
 # which vanishes for all $g$ and all $o$ exactly where $z\,\phi'(z) = \phi(z)$: for activations that scale, $\phi(sz) = s\,\phi(z)$ for
-# $s > 0$. ReLU does, tanh does not. Of the matrix law only the diagonal survives, one number
-# $\delta_j = \|v_j\|^2 - \|o_j\|^2$ for each neuron {cite}`du2018balanced`.
+# $s > 0$: the equation $z\,\phi'(z) = \phi(z)$ makes $\phi(z)/z$ constant on either side of zero. ReLU is such a function, tanh is not. Of the matrix law only the diagonal survives, one number
+# $\delta_j = \|v_j\|^2 - \|o_j\|^2$ for each neuron {cite}`du2018balanced`: a factor that stretches one column passes through ReLU, while a $T$ that mixes columns does not.
 #
 # ### A law drifts at first order, anything else does not
 #
@@ -409,7 +432,8 @@ seen["law-shift"]
 #
 # $$\Delta(A^\top A - B^\top B) = \eta^2\,(G_A^\top G_A - G_B^\top G_B)$$ (eq-one-step)
 #
-# holds at *every* step size, to rounding. Summed over $t/\eta$ steps this is the drift of order $\eta$ that we measured.
+# holds at *every* step size, to rounding. Summed over $t/\eta$ steps this is the drift of order $\eta$ that we measured. By hand, for $\frac12(ab - 1)^2$ at $a = 2$, $b = 0$, where the
+# slopes are $0$ by $a$ and $-2$ by $b$: a step of $\eta = 0.1$ leaves $a$ at 2 and takes $b$ to 0.2, so $a^2 - b^2$ goes from 4 to 3.96, by $\eta^2(0 - 4) = -0.04$.
 
 # %% tags=["remove-input"]
 seen["one-step"]
@@ -427,6 +451,7 @@ dD = dA.T * A + A.T * dA - dB.T * B - B.T * dB
 (dD + 2 * lam * (A.T * A - B.T * B)).expand()
 
 # %% [markdown]
+# zero again, as decay alone multiplies every weight by $e^{-\lambda t}$, hence a square by $e^{-2\lambda t}$.
 # So $D(t) = e^{-2\lambda t} D(0)$: with decay every balance goes to zero, from any start and at a rate that is known before
 # training {cite}`kobayashi2024weight,marcotte2025transformative`. The rate is that of $D$ itself, not of $D$ relative to the factors. Where the data
 # hold the factors up, the layers end balanced; where nothing holds them, $A^\top A$ and $B^\top B$ shrink at the same rate $2\lambda$ as $D$, and
@@ -452,10 +477,13 @@ seen["decay"]
 # ### Are these all the laws?
 #
 # A law $C(\theta)$ that holds for every loss and every data set is constant along each field $\nabla_\theta f_x(\theta)$, where
-# $f_x$ is one output of the network for one input $x$. It is then constant along their Lie brackets
-# $[f, g] = \partial g\,f - \partial f\,g$ as well: go a little along $f$, along $g$, and back along both, and the bracket is where you have got to.
+# $f_x$ is one output of the network for one input $x$: with that sample alone the flow moves along this field. The law is then constant along their Lie brackets
+# $[f, g] = \partial g\,f - \partial f\,g$ as well: go a little along $f$, along $g$, and back along both, and the bracket is where you have got to. Thus a car gets sideways into a gap.
+# What no single move changes, the four together do not change either.
+#
 # The same holds for brackets of brackets. If all these vectors together span $r$ of the $P$
-# directions at a generic point, at most $P - r$ independent laws exist {cite}`marcotte2023abide`. The smallest example with something to see is one linear neuron
+# directions at a generic point, at most $P - r$ independent laws exist {cite}`marcotte2023abide`. The product $ab$ has the one field $(b, a)$: $r = 1$ of $P = 2$, room for one law, and
+# $a^2 - b^2$ is it. The sum $ax_1 + bx_2$ has the fields $(1, 0)$ and $(0, 1)$: $r = 2$, and nothing can be kept. The smallest example in which a bracket has something to say is one linear neuron
 # $o\,(v_1x_1 + v_2x_2)$, with three weights and two fields, one for each input:
 
 # %%
@@ -476,7 +504,7 @@ span.rank()
 # For larger models brackets are nested until three more
 # batches of random ones add nothing to the rank. At random points that is a computation of a second, in float64 with the gap of
 # the singular values to show that it is sharp.
-# It bounds $r$ from below, so it bounds the laws from above: **where the bound meets the number of laws that we know, the list is complete**,
+# Points and brackets that were left out could only add directions. So it bounds $r$ from below and the laws from above: **where the bound meets the number of laws that we know, the list is complete**,
 # at the size that was counted. Each row of the table is such a count at one size, with $L = 3$ tokens for attention. For one head without a
 # common feature and for shallow linear and ReLU networks that nothing is missing is a theorem {cite}`marcotte2023abide,marcotte2025transformative`; for the rows
 # with a common feature and for the Gaussian kernel we know no proof, and count.
@@ -540,9 +568,12 @@ seen["balanced-layers"]
 # Let the tokens be such that their means $m_i$ over each sample are white, $\frac1n\sum_i m_i m_i^\top = I$, and let the label be
 # linear in the mean, $y\,\beta^\top m_i$ with a unit vector $\beta$ and a number $y > 0$, and let the output be one number, $o = 1$. At $W_Q = W_K = 0$ attention is
 # uniform and, since the gradients of $W_Q$ and $W_K$ contain each other as factors, it stays uniform for ever. Every row of $SX$ is then $m_i^\top$, the residual of sample $i$ is
-# $m_i^\top(W_VW_O - y\beta)$ in every place, and since the means are white the loss is
-# $\frac12\|W_V W_O - y\beta\|^2$. Start with one aligned direction, $W_V = a\,\beta h^\top$ and $W_O = b\,h$ with a
-# unit vector $h$, and the layer is two numbers:
+# $m_i^\top(W_VW_O - y\beta)$ in every place. White means that $\frac1n\sum_i(m_i^\top v)^2 = \|v\|^2$ for every vector $v$, so the loss is
+#
+# $$\begin{aligned}\mathcal L &= \frac1{2n}\sum_i\big(m_i^\top(W_VW_O - y\beta)\big)^2\\ &= \frac12\|W_V W_O - y\beta\|^2.\end{aligned}$$
+#
+# Start with one aligned direction, $W_V = a\,\beta h^\top$ and $W_O = b\,h$ with a
+# unit vector $h$. The slopes of the loss are $(ab - y)b\,\beta h^\top$ by $W_V$ and $(ab - y)a\,h$ by $W_O$, and the layer is two numbers for ever:
 #
 # $$\dot a = (y - ab)\,b, \qquad \dot b = (y - ab)\,a.$$ (eq-ab)
 #
@@ -607,7 +638,7 @@ seen["logistic"]
 #
 # Back to {numref}`fig-one-starts`. What does an *unbalanced* start change? In {eq}`eq-u` a larger $|c|$ makes every $u$ move faster: **with the same
 # product at the start, the balanced run is the slowest**, because $c^2 + 4u^2$ is smallest at $c = 0$. Integrating {eq}`eq-u`
-# gives the time to reach any $u$ in closed form: with $q^2 = 4y^2 + c^2$,
+# gives the time to reach any $u$ in closed form. In the variable $p = 1/(y - u)$ it is $dt = dp/\sqrt{q^2p^2 - 8yp + 4}$ with $q^2 = 4y^2 + c^2$: complete the square, and the integral is
 #
 # $$t(u) = \frac{1}{q}\,\operatorname{asinh}\!\Big(\frac{q^2/(y-u) - 4y}{2|c|}\Big) + \text{const},$$ (eq-arrival)
 #
@@ -686,7 +717,7 @@ print(
 #
 # **Other optimisers.** Adam divides each entry of the gradient by a running estimate of its own size. That breaks the
 # symmetry entry by entry, so there is no step small enough to restore the law. Momentum breaks the one-step identity and not the law: with its
-# factor $\rho$ held fixed and $\eta \to 0$, it follows the gradient flow on the faster clock $t/(1-\rho)$, and the balance is kept along it.
+# factor $\rho$ held fixed and $\eta \to 0$, it follows the gradient flow on the faster clock $t/(1-\rho)$, because its running sum of gradients is $1 + \rho + \rho^2 + \dots$ times one of them; the balance is kept along it.
 
 # %% tags=["hide-input"]
 # | name: fig-one-breaking

@@ -90,7 +90,7 @@ plt.show()
 #
 # **You need** [chapter 1](chapter-foundations) and the logistic loss. Support vectors and duality are explained when they come.
 #
-# **It takes** about three hours to read with pencil and exercises, half of that without, and one minute to run on two CPU cores. No GPU is needed.
+# **It takes** about 85 minutes to read once and about 140 more for the exercises ([how that is counted](../book/preface.md)), and one minute to run on two CPU cores. No GPU is needed.
 #
 # Every symbol is on the [notation page](../book/notation.md), and every number below was computed by this page, except for
 # two sweeps that are stored and spot-checked here.
@@ -133,7 +133,7 @@ plt.show()
 #
 # $$g_i = \frac{1}{1+e^{y_iF_i}},$$ (eq-force)
 #
-# minus the slope of its loss by its margin: near 1 for a sample that is badly wrong, near $e^{-y_iF_i}$ for one that is safely right. The share of a class in the gradient
+# minus the slope of its loss by its margin, since $\frac{d}{dm}\log(1 + e^{-m}) = -1/(1 + e^m)$: near 1 for a sample that is badly wrong, near $e^{-y_iF_i}$ for one that is safely right. The share of a class in the gradient
 # is its sum $s_c = \sum_{i\in I_c}g_i$ over that of all.
 #
 # Initial weights are normal with standard deviation $\sigma_0 = c_0/\sqrt{Lk}$ for $W_Q, W_K, W_V$ and $\sigma_1 = 1/\sqrt o$ for $W_O$; the chapter takes $c_0 = 0.1$, which
@@ -259,7 +259,8 @@ print(
 #
 # In plain words: first the network learns what each word is worth, and gets every sample right; then it grows surer, and only in this second part do the attention scores
 # drift, the targets towards each other and away from the common word. A number to try by hand: with $\gamma = (3, 3, -4)$ and nothing for random words, $F = 2, -1, -1, -4$
-# on $I_1, \dots, I_4$. All are right, and the sums of Phase 2 have their signs.
+# on $I_1, \dots, I_4$. All are right, and the sums of Phase 2 have their signs. Why $1/t$? The smallest example is one margin $m$ with the loss $e^{-m}$ and $\dot m = e^{-m}$:
+# then $e^m$ grows at the rate 1, so it is $t$ plus a constant, and the loss is one over that.
 #
 # :::{prf:theorem} Automatic balancing of gradients
 # :label: thm-balancing
@@ -305,10 +306,11 @@ slope = S.multiply_elementwise(gamma - mean * sp.ones(3, 1))
 (sp.Matrix([mean]).jacobian(Z).T - slope).applyfunc(sp.simplify)
 
 # %% [markdown]
-# The slope by the logit of key $j$ is $S_j(\gamma_j - \text{mean})$: *attention moves towards words whose score is above the mean, and where all scores are alike nothing moves it.* That is the whole reason for
+# The slope by the logit of key $j$ is $S_j(\gamma_j - \text{mean})$. By hand, with the scores $(3, 3, -4)$ of before and even weights: the mean is $\frac23$, both targets are above it by $\frac73$, and
+# the common word is below it by $\frac{14}3$. In words, *attention moves towards words whose score is above the mean, and where all scores are alike nothing moves it.* That is the whole reason for
 # two phases: the scores have to be learned before attention has anything to go by.
 #
-# Put together: let $z = -\partial\mathcal L/\partial\gamma = \frac1n\sum_iy_ig_i\,X_i^\top S_i^\top\mathbf 1$ be the **pull** on the token scores, and $G_\Phi$ the gradient by the attention scores, which collects
+# Put together. A sample pulls on its margin with $g_i/n$, the margin is $y_iF_i$, and $F_i$ counts word $w$ with the weight that all places together give it. So let $z = -\partial\mathcal L/\partial\gamma = \frac1n\sum_iy_ig_i\,X_i^\top S_i^\top\mathbf 1$ be the **pull** on the token scores, and $G_\Phi$ the gradient by the attention scores, which collects
 # $-\frac1{n\sqrt k}\,y_ig_i\,S_{lj}\big(\gamma_{x_j} - \sum_m S_{lm}\gamma_{x_m}\big)$ from every pair of places $l$, $j$ of every sample $i$. Then
 #
 # $$\begin{aligned}\dot W_V &= z\,\omega^\top, & \dot W_O &= W_V^\top z\,\xi^\top,\\ \dot W_Q &= -G_\Phi W_K, & \dot W_K &= -G_\Phi^\top W_Q.\end{aligned}$$ (eq-flow-two)
@@ -321,7 +323,7 @@ seen["gradient"]
 # %% [markdown]
 # ### All output neurons act as one
 #
-# $W_O$ enters {eq}`eq-transformer` through $\omega = W_O\xi$ alone, and by {eq}`eq-flow-two` $\dot\omega = W_V^\top z\,\xi^\top\xi = o\,W_V^\top z$.
+# $W_O$ enters {eq}`eq-transformer` through $\omega = W_O\xi$ alone, and by {eq}`eq-flow-two` $\dot\omega = W_V^\top z\,\xi^\top\xi = o\,W_V^\top z$, as the squares of $o$ signs sum to $o$.
 # So $(\omega, W_V, W_K, W_Q)$ is a closed system whose size does not depend on $o$: the same network at a fraction of the cost. It is exact for
 # descent too, at any step size.
 
@@ -345,7 +347,8 @@ seen["reduction"]
 #
 # *Provenance: derived here from a known theorem; the paper does not use conservation laws.* The first two are those of {prf:ref}`thm-attention-laws`. The last says that the rows of $W_O$ move along $\xi$ only, which
 # {eq}`eq-flow-two` shows: $\xi^\top(I - \xi\xi^\top/o) = 0$. The third holds because one-hot words sum
-# to one, $X\mathbf 1 = \mathbf 1$, so that the rows of $G_\Phi$ sum to zero. Take any such matrix, for two words and $k = 1$. The velocity of $\mathbf 1^\top W_K$ is the upper entry, that of $\mathbf 1^\top W_Q$ the lower:
+# to one, $X\mathbf 1 = \mathbf 1$, so that the rows of $G_\Phi$ sum to zero: to give every key word the same extra score adds one number to a whole row of logits, which softmax does not see. Then
+# $\mathbf 1^\top\dot W_K = -(G_\Phi\mathbf 1)^\top W_Q = 0$. Take any such matrix, for two words and $k = 1$. The velocity of $\mathbf 1^\top W_K$ is the upper entry, that of $\mathbf 1^\top W_Q$ the lower:
 
 # %%
 free = symbolic.matrix("G", 2, 1)
@@ -393,8 +396,11 @@ seen["law-key-sum"]
 #
 # ### Three words, three equations
 #
-# Now use that attention is idle and the readout hardly moves. By {eq}`eq-bag` and {eq}`eq-flow-two` $\dot\gamma = \|\omega\|^2 z$, plus a term
-# $o\,W_VW_V^\top z$ that is small while $W_V$ is. That is why $\tau = \|\omega(0)\|^2t$ is the right clock. A word gains from samples of label $+1$ that hold it, and loses from those of label $-1$:
+# Now use that attention is idle and the readout hardly moves. The scores $\gamma = W_V\omega$ are a product, so by {eq}`eq-flow-two` they move at
+#
+# $$\dot\gamma = \dot W_V\,\omega + W_V\,\dot\omega = \|\omega\|^2 z + o\,W_VW_V^\top z,$$
+#
+# and the second term is small while $W_V$ is. That is why $\tau = \|\omega(0)\|^2t$ is the right clock. A word gains from samples of label $+1$ that hold it, and loses from those of label $-1$:
 #
 # | | $I_1$, $y = +1$ | $I_2$, $y = -1$ | $I_3$, $y = -1$ | $I_4$, $y = -1$ |
 # | --- | --- | --- | --- | --- |
@@ -410,9 +416,12 @@ seen["law-key-sum"]
 # numbers, started at zero: the **reduced flow**. Its assumptions are idle attention and a readout
 # that stays put.
 #
-# The second can be let go. From small $W_V$ the readout moves along itself, since $\dot\omega = o\,W_V^\top z$ and $W_V = \gamma\,\omega^\top/\|\omega\|^2$, and the
-# balance of values and outputs in {prf:ref}`thm-laws-two` says how far: $R = \|\omega\|^2/\|\omega(0)\|^2$ obeys $R^2 - R = a\,\|\gamma\|^2$ with
-# $a = o/\|\omega(0)\|^4$. A conservation law closes the system, still for seven numbers, with $z$ for the right sides of {eq}`eq-reduced`:
+# The second can be let go. By {eq}`eq-flow-two` what $W_V$ learns is a column times the row $\omega^\top$, and $W_V\omega = \gamma$ says which column: from small $W_V$ it is $W_V = \gamma\,\omega^\top/\|\omega\|^2$. Then $\dot\omega = o\,W_V^\top z$ points along $\omega$, so that the readout keeps its direction, and the
+# balance of values and outputs in {prf:ref}`thm-laws-two` says how far it goes. The trace of $W_V^\top W_V - \omega\omega^\top/o$ is $\|\gamma\|^2/\|\omega\|^2 - \|\omega\|^2/o$ and was $-\|\omega(0)\|^2/o$ at the start. Multiplied by $o\,\|\omega\|^2/\|\omega(0)\|^4$, this is
+#
+# $$\begin{gathered}R^2 - R = a\,\|\gamma\|^2,\\ R = \frac{\|\omega\|^2}{\|\omega(0)\|^2}, \quad a = \frac{o}{\|\omega(0)\|^4}.\end{gathered}$$
+#
+# A conservation law closes the system, still for seven numbers, with $z$ for the right sides of {eq}`eq-reduced`:
 #
 # $$\begin{aligned}\gamma' &= R\,z + \frac aR\,\gamma\,(\gamma^\top z),\\ R &= \tfrac12\Big(1 + \sqrt{1 + 4a\,\|\gamma\|^2}\Big).\end{aligned}$$ (eq-following)
 #
@@ -422,7 +431,7 @@ seen["law-key-sum"]
 #
 # From {eq}`eq-reduced`, $\rho = -\gamma_3'/\gamma_1'$ wherever $s_2 = s_3$: the ratio says how fast the bias falls when the targets rise.
 # What does $\rho$ itself do? Take $n=\infty$, where random words do not move. The margin of class 1 is $\gamma_1+\gamma_2+\gamma_3$ and moves at $2\gamma_1'+\gamma_3' = (2-\rho)\,\gamma_1'$; in the same way the margins
-# $-\gamma_1-\gamma_3$ of class 2 and $-\gamma_3$ of class 4 move at $(\rho-1)\,\gamma_1'$ and $\rho\,\gamma_1'$. A sum $s_c$ falls where its margin rises, by $S_c = \sum_{i\in I_c}g_i(1-g_i)$ times that rate. Leave the common factor
+# $-\gamma_1-\gamma_3$ of class 2 and $-\gamma_3$ of class 4 move at $(\rho-1)\,\gamma_1'$ and $\rho\,\gamma_1'$. As a function of its margin $g_i$ has the slope $-g_i(1-g_i)$, so a sum $s_c$ falls by $S_c = \sum_{i\in I_c}g_i(1-g_i)$ times the rate at which its margin rises. Leave the common factor
 # $\gamma_1'$ out, which is positive while $s_1 > s_2$, and $\dot\rho$ is, up to a positive rate,
 
 # %%
@@ -445,7 +454,7 @@ seen["ratio-range"]
 # We do not prove that the two inequalities last. Along the reduced flow
 # with $n = 60$ they do, from the start to the end; along the runs $\rho$ is measured.
 #
-# Where does $\rho$ end? Late in training $g_i \approx e^{-y_iF_i}$, so $S_c = s_c$, and each $s_c$ decays at the rate of its margin. If
+# Where does $\rho$ end? Late in training $g_i \approx e^{-y_iF_i}$ is small, $1 - g_i$ is nearly 1, so $S_c = s_c$, and each $s_c$ decays at the rate of its margin. If
 # the classes 1, 2, 3 decay together, $2-\rho = \rho-1$, hence $\rho = 3/2$; class 4 has the larger rate $\rho$, three times that of the others, and dies out. Insert
 # $s_3=s_2$ and $s_4 = 0$ into {eq}`eq-rho`: $2s_2 - s_1 = \frac32(s_1-s_2)$, hence $s_1:s_2:s_3:s_4 = 7:5:5:0$. The zeros of the quadratic at these sums are
 
@@ -469,7 +478,8 @@ nu = tight.T.solve(w)  # w as a sum of the two
 sp.Matrix.hstack(w, nu)
 
 # %% [markdown]
-# So $w = (\frac45, \frac35) = \frac35\,y_1x_1 + \frac25\,y_2x_2$, both numbers are positive, and the third margin is $2\cdot\frac45 + \frac35 = \frac{11}5$, more than enough. This is the general fact:
+# So $w = (\frac45, \frac35) = \frac35\,y_1x_1 + \frac25\,y_2x_2$, both numbers are positive, and the third margin is $2\cdot\frac45 + \frac35 = \frac{11}5$, more than enough. How does one know which are tight? Here one may try. With the first and the third tight, $w = (\frac12, 0)$, and the second
+# sample has the margin $-\frac12$; with the second and the third, $w = (\frac27, \frac37)$, and the first has $\frac17$. Only the first guess keeps all three. And were one of its two numbers negative, one could let go of that sample and find a shorter $w$. This is the general fact:
 #
 # *The solution of the hard-margin problem is the one $w$ with all margins at least 1 that can be written as*
 # $w = \sum_i\nu_iy_ix_i$ *with numbers* $\nu_i \ge 0$ *that vanish wherever the margin is above 1.*
@@ -478,7 +488,7 @@ sp.Matrix.hstack(w, nu)
 # product with $w$ is at least $\|w\|^2$ is at least as long as $w$. The $\nu_i$ are the **dual variables**, and the samples with $\nu_i > 0$ the **support vectors**: they hold the plane in place, here in the ratio $3:2:0$.
 #
 # What has that to do with training? Give a linear model the logistic loss and follow its gradient. Its velocity is a sum of just that form, $\dot v = \frac1n\sum_ig_i\,y_ix_i$ with $g_i > 0$. When the margins are large and $v$ has settled
-# into a direction, the velocity must have this direction too; and a sample whose margin grows faster than the least one has a $g_i \approx e^{-\text{margin}}$ that vanishes beside the others. So in the limit
+# into a direction, the velocity must have this direction too, since $v$ grows beyond all bounds and what it is made of was added late; and a sample whose margin grows faster than the least one has a $g_i \approx e^{-\text{margin}}$ that vanishes beside the others. So in the limit
 # the direction is a sum of the $y_ix_i$ with non-negative numbers that vanish off the least margin. That is the solution above, up to its length, and where the $\nu_i$ are unique **the loss derivatives have no choice but to become proportional
 # to them**. Descent on the three samples ({numref}`fig-two-duality`):
 
@@ -539,16 +549,16 @@ for step in (10, 100, 10_000):
 # homogeneous of degree two in the weights, and for such networks the same is known of margins and their multipliers {cite}`lyu2020gradient`. For attention
 # itself compare {cite}`tarzanagh2023transformers`. The constants are new here. That attention stays uniform is an assumption, not a proof.*
 #
-# In plain words: whoever is hardest to separate keeps pulling, everybody else falls silent, and how hard each pulls is a matter of the data alone. By hand: for $n = 60$ and $L = 5$, $s_2/s_1 \to 304/438$, about $0.69$, and $\rho \to 170/134$, about $1.27$; the polynomial is
+# The threshold $\frac1n\log2$ is what one sample with margin 0 costs alone: below it none can be wrong. In plain words: whoever is hardest to separate keeps pulling, everybody else falls silent, and how hard each pulls is a matter of the data alone. By hand: for $n = 60$ and $L = 5$, $s_2/s_1 \to 304/438$, about $0.69$, and $\rho \to 170/134$, about $1.27$; the polynomial is
 # positive, so class 4 falls silent.
 #
 # Why does the moving readout change nothing? The known theorem says that the direction of the weights tends to a stationary point of: least $\|W_V\|^2 + \|W_O\|^2$
-# with all margins at least 1. There $W_V = q\,\omega^\top$ with $q = \sum_i\lambda_iy_ix_i$, where $\lambda_i \ge 0$ vanishes unless the
+# with all margins at least 1. As in the general fact above, now with a matrix in the place of $w$, $W_V$ is there a sum of the slopes of the margins by $W_V$, which are $y_ix_i\,\omega^\top$ by {eq}`eq-bag`: $W_V = q\,\omega^\top$ with $q = \sum_i\lambda_iy_ix_i$, where $\lambda_i \ge 0$ vanishes unless the
 # margin is 1. Hence $\gamma = W_V\omega = \|\omega\|^2q$, a sum of the same form, which makes it the solution of {eq}`eq-svm`.
 #
-# The closed forms are a page of algebra for sympy. By symmetry $s_3=s_2$; put $s_1 = 1$. The solution
+# The closed forms are a page of algebra for sympy. By symmetry $s_3=s_2$; put $s_1 = 1$ in place of a least margin of 1, which fixes the length of $w$ in another way and changes no ratio. The solution
 # is $w = \sum_i\nu_iy_ix_i$ with $\nu_i = s_c/n_c$, so $w_1 = w_2 = 1-s_2$, $w_3 = 1-2s_2-s_4$ from the table above, and a random word of class $c$ weighs $\pm s_c/n_c$ with $n_1 = n/2$ and $n_2 = n_3 = n_4 = n/6$.
-# The margins of classes 1, 2 and 4 are
+# A sample of class 1 has $L - 3$ random words, one of class 2 $L - 2$, one of class 4 $L - 1$, and each of them adds $s_c/n_c$ to the margin of its own sample. The margins of classes 1, 2 and 4 are
 
 # %%
 n, L, s_2, s_4 = sp.symbols("n L s_2 s_4")
@@ -666,7 +676,11 @@ seen["balance-limit"]
 
 # %% [markdown]
 # **(e) Attention scores.** They do have the signs of {prf:ref}`thm-two-phases`, but look at the scale of the axis. They move *because* the token scores have
-# moved: at the start $W_QW_Q^\top$ and $W_KW_K^\top$ are near $\sigma_0^2k\,I$, so that to first order $\dot\Phi = -G_\Phi W_KW_K^\top - W_QW_Q^\top G_\Phi \approx -2\sigma_0^2k\,G_\Phi$, which is the dashed line. By {eq}`eq-flow-two` and the slope before it,
+# moved: an entry of $W_QW_Q^\top$ is a sum of $k$ products, $\sigma_0^2k$ on the diagonal, where they are squares, and of random sign elsewhere, so that this matrix is near $\sigma_0^2k\,I$ at the start, and so is $W_KW_K^\top$. To first order therefore
+#
+# $$\begin{aligned}\dot\Phi &= -G_\Phi W_KW_K^\top - W_QW_Q^\top G_\Phi\\ &\approx -2\sigma_0^2k\,G_\Phi,\end{aligned}$$
+#
+# which is the dashed line. By {eq}`eq-flow-two` and the slope before it,
 # $\Phi_{12}$ rises if word 2 is worth more than the mean of a sample that holds both words, and $\Phi_{13}$ falls because word 3 is worth less.
 
 # %% tags=["remove-input"]

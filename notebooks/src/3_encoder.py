@@ -106,7 +106,7 @@ plt.show()
 #
 # **You need** [chapter 1](1_foundations), singular values, and Gaussian integrals in the plane.
 #
-# **It takes** about three hours with pencil and exercises, half of that without, and one and a half minutes to run on two CPU cores. No GPU is needed.
+# **It takes** about 105 minutes to read once and about 120 more for the exercises ([how that is counted](../book/preface.md)), and one and a half minutes to run on two CPU cores. No GPU is needed.
 #
 # Every symbol is on the [notation page](../book/notation.md), and every number below was computed by this page or by a stored run that this page checks.
 
@@ -212,9 +212,10 @@ for k in (4, 8):
 # the sum of its squared entries, and never smaller. For $\operatorname{diag}(3, 4)$ the one is 4, the other 5.
 #
 # *The n-th singular value.* $\sigma_{\min}(\Psi)$ is by how much $\Psi^\top$ stretches *at least*: $\|\Psi^\top r\| \ge \sigma_{\min}(\Psi)\,\|r\|$ for every $r \in \mathbb R^n$. It is 0 when $k < n$. Its value at the
-# start is called $\alpha = \sigma_{\min}(\Psi_0)$. If two samples have the same features, $\alpha = 0$.
+# start is called $\alpha = \sigma_{\min}(\Psi_0)$. If two samples have the same features, $\alpha = 0$. If they have nearly the same, $(1, 0)$ and $(1, \epsilon)$, it is about $\epsilon/\sqrt2$: the residuals $(1, -1)$ make the sum
+# $\Psi^\top r = (0, -\epsilon)$, and that is all that is left of them in the gradient.
 #
-# *Weyl's inequality.* A singular value moves by no more than the matrix: $|\sigma_{\min}(\Psi) - \sigma_{\min}(\Psi_0)| \le \|\Psi - \Psi_0\|$.
+# *Weyl's inequality.* A singular value moves by no more than the matrix: $|\sigma_{\min}(\Psi) - \sigma_{\min}(\Psi_0)| \le \|\Psi - \Psi_0\|$. For the stretch of one $r$ of length 1 this is the triangle inequality, $\|\Psi^\top r\| \ge \|\Psi_0^\top r\| - \|(\Psi - \Psi_0)^\top r\|$; take the least.
 #
 # *Radius.* Matrix $A$ of the four is allowed to move by less than $c_A > 0$, in operator norm, and we are free to choose $c_A$. Then its norm stays below $B_A = \|W_A\| + c_A$, with $W_A$ at the start.
 #
@@ -391,13 +392,13 @@ variance = p.dot(x.applyfunc(lambda each: each**2)) - mixed**2
 sp.simplify(speed - variance)
 
 # %% [markdown]
-# The speed *is* the variance of the tokens under the weights $p$. For tokens of any size it is their covariance, the matrix $X^\top(\operatorname{diag}p - pp^\top)X$, because logits are $X$ times a vector. Its norm is at most $C^2$, whatever $p$ is
+# The speed *is* the variance of the tokens under the weights $p$. The smallest example: tokens $0$ and $1$ with the weights $p = (1 - p_2, p_2)$ have the variance $p_2(1 - p_2)$, at most $\frac14$, and none where attention sits on one token. For tokens of any size it is their covariance, the matrix $X^\top(\operatorname{diag}p - pp^\top)X$, because logits are $X$ times a vector. Its norm is at most $C^2$, whatever $p$ is
 # (exercise 1).
 #
 # :::{prf:proof}
 # of {prf:ref}`thm-flow`.
 #
-# *1. The gradient is large.* The block of $W_O$ alone gives $\nabla_{W_O}\mathcal L = \Psi^\top r$ with the vector $r$ of all residuals. Since $\|r\|^2 = 2\mathcal L$ and $k \ge n$,
+# *1. The gradient is large.* Its square is the sum of those of four blocks. The block of $W_O$ alone gives $\nabla_{W_O}\mathcal L = \Psi^\top r$ with the vector $r$ of all residuals. Since $\|r\|^2 = 2\mathcal L$ and $k \ge n$,
 #
 # $$\|\nabla\mathcal L\|_F^2 \ge \|\Psi^\top r\|^2 \ge 2\,\sigma_{\min}(\Psi)^2\mathcal L.$$
 #
@@ -410,25 +411,38 @@ sp.simplify(speed - variance)
 # \|\nabla_{W_Q}\mathcal L\|_F &\le \chi\,\tau_0C^2B_KB_VB_O\sqrt{2\mathcal L},
 # \end{aligned}$$
 #
-# and with $Q$ and $K$ exchanged for $W_K$. In the last line one $C^2$ comes from the covariance, which turns a change of $x_iW_QW_K^\top$ into a change of $\tilde x_i$, and $\chi$ has the $C$ of the query token.
+# and with $Q$ and $K$ exchanged for $W_K$. For the first line, $n$ rows of at most that length make a matrix of norm at most $\sqrt n$ times it. For the second, one sample has by {eq}`eq-encoder-gradient` a slope of at most $\tau_1|r_m|\,C\,B_O$, and $\sum_m|r_m| \le \sqrt n\,\|r\|$. In the last line one $C^2$ comes from the covariance, which turns a change of $x_iW_QW_K^\top$ into a change of $\tilde x_i$, and $\chi$ has the $C$ of the query token.
 #
 # *3. The features move slowly.* ReLU is 1-Lipschitz, and
 #
-# $$\tilde x W_V - \tilde x^0W_V^0 = \tilde x^0(W_V - W_V^0) + (\tilde x - \tilde x^0)W_V.$$
+# $$\begin{aligned}
+# \tilde x W_V - \tilde x^0W_V^0 &= \tilde x^0(W_V - W_V^0)\\
+# &\quad + (\tilde x - \tilde x^0)W_V.
+# \end{aligned}$$
 #
 # In the second term, move the logits on a straight line from their start to where they are: at each point of the line the mixed token has a speed of at most $C^2$ times that of $\tau_0x_iM$, hence
-# $\|\tilde x - \tilde x^0\| \le \tau_0C^3\,\|W_QW_K^\top - W_Q^0W_K^{0\top}\|$. Together
+# $\|\tilde x - \tilde x^0\| \le \tau_0C^3\,\|M - M_0\|$ with $M = W_QW_K^\top$. Together
 #
-# $$\|\Psi - \Psi_0\| \le \chi\big(\|\Delta W_V\| + \tau_0C^2B_V(B_K\|\Delta W_Q\| + B_Q\|\Delta W_K\|)\big).$$
+# $$\begin{aligned}
+# \|\Psi - \Psi_0\| \le \chi\big(\|&\Delta W_V\| + \tau_0C^2B_V\\
+# &\times(B_K\|\Delta W_Q\| + B_Q\|\Delta W_K\|)\big).
+# \end{aligned}$$
 #
 # *4. While it lasts, the loss falls.* Let $T$ be the first time at which $\sigma_{\min}(\Psi) = \alpha/2$ or some matrix has moved by its
-# radius. Before $T$, step 1 gives $\dot{\mathcal L} \le -\frac{\alpha^2}{2}\mathcal L$, so $\mathcal L_t \le e^{-\alpha^2t/2}\mathcal L_0$ and
-# $\int_0^T\sqrt{2\mathcal L}\,dt < 4\sqrt{2\mathcal L_0}/\alpha^2$.
+# radius. Before $T$, step 1 gives $\dot{\mathcal L} = -\|\nabla\mathcal L\|_F^2 \le -2\big(\frac\alpha2\big)^2\mathcal L$, so $\mathcal L_t \le e^{-\alpha^2t/2}\mathcal L_0$. The root of the loss falls at half that rate, and
+#
+# $$\begin{aligned}
+# \int_0^T\sqrt{2\mathcal L}\,dt &< \sqrt{2\mathcal L_0}\int_0^\infty e^{-\alpha^2t/4}\,dt\\
+# &= 4\sqrt{2\mathcal L_0}/\alpha^2.
+# \end{aligned}$$
 #
 # *5. It lasts for ever.* If $T$ were finite, integrate step 2 up to $T$: each matrix has moved by *less* than its factor times
 # $4\sqrt{2\mathcal L_0}/\alpha^2$, which by (A) is at most its radius. Insert the same four bounds into step 3:
 #
-# $$\|\Psi_T - \Psi_0\| < \chi^2B_O\big(1 + \tau_0^2C^4B_V^2(B_K^2 + B_Q^2)\big)\,\frac{4\sqrt{2\mathcal L_0}}{\alpha^2},$$
+# $$\begin{aligned}
+# \|\Psi_T - \Psi_0\| < \chi^2B_O\big(1 + \tau_0^2&C^4B_V^2(B_K^2 + B_Q^2)\big)\\
+# &\times 4\sqrt{2\mathcal L_0}/\alpha^2,
+# \end{aligned}$$
 #
 # at most $\alpha/2$ by (B). By Weyl's inequality $\sigma_{\min}(\Psi_T) > \alpha/2$. Nothing that could end the time before $T$ has happened: $T$ is infinite.
 # :::
@@ -474,8 +488,14 @@ seen["invariant"]
 # | LeCun, He | $k$ | 1 | $n^{1/2}$ | $k^{1/2}$ | 1 | $n$ |
 # | NTK | 1 | $k^{-1/2}$ | $k^{-1/2}n^{1/2}$ | $k^{1/2}$ | $k^{1/2}$ | $n$ |
 #
-# A $(d, k)$ matrix of independent entries of size one has operator norm about $\sqrt k$ for $k \gg d$. The assumption is in the first column: $\Psi\Psi^\top$ is a sum over $k$ neurons, hence $k$ times a fixed matrix, and the least eigenvalue of that matrix
-# is taken not to depend on $n$. It does not if samples are nearly orthogonal, and it does when they crowd, certainly for $n > d$. The radii $c_A$ are taken as large as their matrices. The first row, for (A) of $W_O$ and for (B), by hand:
+# A $(d, k)$ matrix of independent entries of size one has operator norm about $\sqrt k$ for $k \gg d$: its $d$ rows have this length and are nearly orthogonal. The $k$ entries of the LeCun $W_O$ are of size $k^{-1/2}$, which makes its length 1. The loss is a sum over $n$ labels of size one. The assumption is in the first column: $\Psi\Psi^\top$ is a sum over $k$ neurons, hence $k$ times a fixed matrix, and the least eigenvalue of that matrix
+# is taken not to depend on $n$. It does not if samples are nearly orthogonal, and it does when they crowd, certainly for $n > d$. The radii $c_A$ are taken as large as their matrices.
+#
+# The first row by hand, for (A) of $W_O$. On the left is $\alpha^2 \sim k$. On the right, $\chi \sim n^{1/2}$, $\sqrt{\mathcal L_0} \sim n^{1/2}$ and $B_V/c_O \sim k^{1/2}$ make $n\,k^{1/2}$. Left over right,
+#
+# $$\frac{k}{n\,k^{1/2}} = k^{1/2}n^{-1},$$
+#
+# is 1 at $k = n^2$ and larger in wider nets. The same by sympy, with (B) beside it:
 
 # %%
 k, n = sp.symbols("k n", positive=True)
@@ -606,12 +626,12 @@ seen["silent"]
 # ## The tangent kernel, block by block
 #
 # Near its start a wide net moves like a linear model {cite}`jacot2018ntk,chizat2019lazy`. A small step on sample $X'$ changes the output on sample $X$ in proportion to the **tangent kernel**
-# $K(X, X') = \langle\nabla_\theta f(X), \nabla_\theta f(X')\rangle$, an $(n, n)$ matrix; residuals follow $\dot r = -Kr$. From {eq}`eq-encoder-gradient` it needs no Jacobian. The slope of $f(X)$ by $W_V$ is $\frac{\tau_1}{L}\tilde X^\top E_O$, a
+# $K(X, X') = \langle\nabla_\theta f(X), \nabla_\theta f(X')\rangle$, an $(n, n)$ matrix: along the flow $\dot f(X) = \langle\nabla_\theta f(X), \dot\theta\rangle$ with $\dot\theta = -\sum_mr_m\nabla_\theta f(X_m)$, so residuals follow $\dot r = -Kr$. From {eq}`eq-encoder-gradient` it needs no Jacobian. The slope of $f(X)$ by $W_V$ is $\frac{\tau_1}{L}\tilde X^\top E_O$, a
 # sum over tokens of products of a row $\tilde x_i$ of $\tilde X$ with a row $(E_O)_i$ of $E_O$, and the inner product of two such sums is
 #
 # $$K_V(X, X') = \frac{\tau_1^2}{L^2}\sum_{ij}\langle\tilde x_i, \tilde x_j'\rangle\,\langle (E_O)_i, (E_O')_j\rangle,$$ (eq-value-block)
 #
-# two Gram matrices multiplied entry by entry. The block of $W_O$ is $\Psi\Psi^\top$, and those of $W_Q, W_K$ know the width only through $W_KW_K^\top$ and $W_QW_Q^\top$, which are $d \times d$.
+# two Gram matrices multiplied entry by entry, since two products of a column and a row have the inner product $\langle ab^\top, cd^\top\rangle = \langle a, c\rangle\langle b, d\rangle$. The block of $W_O$ is $\Psi\Psi^\top$, and those of $W_Q, W_K$ know the width only through $W_KW_K^\top$ and $W_QW_Q^\top$, which are $d \times d$.
 
 # %% tags=["hide-input"]
 fast = kernel.blocks(start, inputs, net)
@@ -702,7 +722,7 @@ seen["forecast"]
 # %% [markdown]
 # ## The start knows the rate
 #
-# If the kernel stays, the loss falls at the rate $2\eta\mu_{\min}(K_0)$ a step, with $\mu_{\min}$ its least eigenvalue, which is known *before* training. Predicting it from the kernel at the *end*
+# If the kernel stays, a step of descent multiplies the part of the residual along an eigenvector of $K_0$ by $1 - \eta\mu$, with $\mu$ the eigenvalue, and its share of the loss by $(1 - \eta\mu)^2 \approx 1 - 2\eta\mu$. In the end the slowest part is left: the loss falls at the rate $2\eta\mu_{\min}(K_0)$ a step, with $\mu_{\min}$ the least eigenvalue, which is known *before* training. Predicting it from the kernel at the *end*
 # would be no test: near a minimum it is linear algebra.
 
 # %% tags=["hide-input"]
@@ -736,7 +756,7 @@ seen["rate-lecun"]
 # %% [markdown]
 # ### Beyond the edge it flies and lands
 #
-# If the kernel stayed as it is, descent would fall monotonically up to $\eta\mu_{\max}(K_0) = 2$, with $\mu_{\max}$ the largest eigenvalue. The smallest net whose kernel can move is $f = ab$ with target 0: its kernel is $K = a^2 + b^2$. One step of descent on $\frac12f^2$ multiplies $f$ by the first of these, and adds the second to $K$:
+# If the kernel stayed as it is, descent would fall monotonically up to $\eta\mu_{\max}(K_0) = 2$, with $\mu_{\max}$ the largest eigenvalue: beyond it the factor $1 - \eta\mu_{\max}$ is below $-1$. The smallest net whose kernel can move is $f = ab$ with target 0: its kernel is $K = a^2 + b^2$. One step of descent on $\frac12f^2$ multiplies $f$ by the first of these, and adds the second to $K$:
 
 # %%
 a, b, eta = sp.symbols("a b eta")
@@ -805,7 +825,7 @@ variance = Z.dot(Z) / 3 - (sum(Z) / 3) ** 2
 sp.simplify(H.diff(eps, 2).subs(eps, 0) / variance)
 
 # %% [markdown]
-# So $\log L - H = \tfrac12\epsilon^2\operatorname{Var}Z + \dots$, and the **entropy deficit** $1 - H/\log L$ falls as $k^{-(2s-1)}$ for $s > \tfrac12$: the attention becomes **uniform**. At $s = \tfrac12$ it stays **random**. For
+# The minus is there because uniform attention has the largest entropy, and for the same reason nothing is of first order. So $\log L - H = \tfrac12\epsilon^2\operatorname{Var}Z + \dots$. Here $\epsilon^2\operatorname{Var}Z$ is the variance $k^{1-2s}$ of the logits, and the **entropy deficit** $1 - H/\log L$ falls as $k^{-(2s-1)}$ for $s > \tfrac12$: the attention becomes **uniform**. At $s = \tfrac12$ it stays **random**. For
 # $s < \tfrac12$ it **saturates** on single tokens ({numref}`fig-three-entropy`).
 
 # %% tags=["hide-input"]
@@ -837,11 +857,17 @@ seen["entropy-values"]
 # | logits | | $\tau_0\lVert\Delta W_Q\rVert\lVert W_K\rVert \sim k^{1-2s}$ | |
 #
 # The kernel is the sum of the squares of the gradients, of order one; the time that is needed is one over it, of order one; and a block moves by its gradient times the time. The last line is the one to look at. A random matrix as large as $\Delta W_Q$ would
-# meet $W_K$ in a sum of random signs. But $\Delta W_Q = -G\,W_K$ for some $G$, by {eq}`eq-encoder-gradient`: it is *aligned* with $W_K$, and $\Delta W_Q\,W_K^\top = -G\,W_KW_K^\top$ has the full size of both. At $s = \tfrac12$ the logits therefore move by order one. **Every weight moves less and less
+# meet $W_K$ in a sum of random signs: for two rows of $k$ entries $\pm1$ the inner product is of size $\sqrt k$ if they are independent, and $k$ if one is a copy of the other. But $\Delta W_Q = -G\,W_K$ for some $G$, by {eq}`eq-encoder-gradient`: it is *aligned* with $W_K$, and $\Delta W_Q\,W_K^\top = -G\,W_KW_K^\top$ has the full size of both. At $s = \tfrac12$ the logits therefore move by order one. **Every weight moves less and less
 # as the net gets wider, and the attention does not move less**, nor does the kernel ({numref}`fig-three-lazy`, lower left). The bracket in
 # (B) sees the same cause and over-estimates it: there the exponent is $-\tfrac12$, in the run it is 0.
 #
-# For LeCun the gradient of $W_O$ is by $\sqrt k$ the largest; it does the work alone in a time $1/k$, and the others follow with what their gradients leave. All exponents:
+# For LeCun, with $\tau_1 = 1$ and $\|W_O\| \sim 1$, the gradient of $W_O$ is $\|W_V\| \sim k^{1/2}$, the largest by far. The kernel is its square, $k$, and the time is $1/k$. In this time
+#
+# * $W_O$ moves by $k^{1/2}/k$, which is also $k^{-1/2}$ of its size;
+# * $W_V$, with a gradient $\|W_O\| \sim 1$, moves by $1/k$, which is $k^{-3/2}$ of its size $k^{1/2}$;
+# * $W_Q$, with a gradient $\tau_0\|W_O\|\|W_K\| \sim k^{1/2-s}$, moves by $k^{-1/2-s}$, which is $k^{-1-s}$ of its size.
+#
+# All exponents:
 
 # %% tags=["hide-input"]
 rows = [
@@ -880,7 +906,7 @@ seen["not-kernel-lazy"]
 # In the last panel, NTK with $\tau_0 = k^{-1}$, the kernel falls faster than its dashed line of slope $-\tfrac12$. Count again. The attention, the sums over neurons of random signs and the
 # square of $\Delta W_O$ all change it by $O(1/k)$. One part is larger, and small in number. The $v_j\cdot\bar x_n$ are of order one, with a density at zero, and move by $O(k^{-1/2})$: a share of
 # $k^{-1/2}$ of the masks flips. If on and off had equal chances, $\sqrt k$ flips of random sign would leave $k^{-3/4}$. They have not. Let $J_n = \int r_n\,dt$, and let
-# $q_{jn} = \sum_{m\ne n}E_{jm}\langle\bar x_n, \bar x_m\rangle J_m$ be the push that neuron $j$ gets from the other samples. Then
+# $q_{jn} = \sum_{m\ne n}E_{jm}\langle\bar x_n, \bar x_m\rangle J_m$ be the push that neuron $j$ gets from the other samples. A sample $m$ moves $v_j$ at the rate $-\frac{o_j}{\sqrt k}\,r_mE_{jm}\,\bar x_m$. Integrate that, take the product with $\bar x_n$ and sum over $m$. The term $m = n$ has the factor $E_{jn}$ and is there only if $j$ is on:
 #
 # $$\Delta(v_j\cdot\bar x_n) = -\frac{o_j}{\sqrt k}\cdot\begin{cases} q_{jn} & \text{where } j \text{ is off on sample } n,\\
 # q_{jn} + \|\bar x_n\|^2J_n & \text{where it is on:}\end{cases}$$ (eq-flips)
@@ -975,7 +1001,7 @@ seen["flips-pull"]
 # ## Where wider is worse
 #
 # On Gaussian data both scalings interpolate at the widths of this section, and these data do not separate what they can learn (a narrow exception comes with the synthetic data below). To see a clear difference, hide the label from the token mean: take **pairs of samples with the same
-# mean and opposite labels**. The limit {eq}`eq-limit` sees the mean alone and cannot tell them apart, $\mu_{\min}(K_\infty) = 0$, and the wider the net the closer it is to its limit. After 300 steps more is left at larger width under both scalings ({numref}`fig-three-pairs`);
+# mean and opposite labels**. The limit {eq}`eq-limit` sees the mean alone and cannot tell them apart: two rows of $K_\infty$ are equal, residuals $(1, -1)$ on the pair are not moved at all, $\mu_{\min}(K_\infty) = 0$, and the wider the net the closer it is to its limit. After 300 steps more is left at larger width under both scalings ({numref}`fig-three-pairs`);
 # but at $k = 1024$ it is about a hundred-thousandth or less with $k^{-1/2}$, and most of the loss with $k^{-1}$.
 
 # %% tags=["hide-input"]

@@ -95,7 +95,7 @@ plt.show()
 #
 # **You need** [chapter 1](1_foundations), least squares, and the mean value theorem.
 #
-# **It takes** about three hours with pencil and exercises, half of that without, and a minute and a quarter to run on two CPU cores. No GPU is needed.
+# **It takes** about 95 minutes to read once and about 140 more for the exercises ([how that is counted](../book/preface.md)), and a minute and a quarter to run on two CPU cores. No GPU is needed.
 #
 # Every symbol is on the [notation page](../book/notation.md), and every number below was computed by this page or by a stored run that this page checks.
 
@@ -107,14 +107,14 @@ plt.show()
 # $$z_{ij} = \frac{\beta}{\sqrt k}\,q_i\cdot k_j \qquad\text{or}\qquad z_{ij} = -\frac{\zeta}{\sqrt k}\,|q_i - k_j|^2 .$$ (eq-four-scores)
 #
 # The number $\beta > 0$ is the **inverse temperature** of a dot product, $\zeta > 0$ the **sharpness** of a distance: a Gaussian of sharpness $\zeta$ is $(2\zeta)^{-1/2}k^{1/4}$ wide. Since $-\zeta|q - k|^2 = 2\zeta\,q\cdot k - \zeta|q|^2 - \zeta|k|^2$, the two are *matched* at
-# $\beta = 2\zeta$.
+# $\beta = 2\zeta$: then they have the same term in $q\cdot k$, and among queries and keys of one length they differ by a constant factor of $S$ alone.
 #
 # | | $S_{ij} = e^{z_{ij}}$ | over its row sum |
 # | --- | --- | --- |
 # | dot product | $e^{\beta q\cdot k}$ | softmax |
 # | distance | Gaussian | normalised Gaussian |
 #
-# Attention by distances has been studied as a flow of *tokens* through layers, without training {cite}`castin2025unified`; here the weights move. The last kernel of the table is the control that is hardly ever run. A row that sums to one does not see $|q_i|^2$, which all its scores share; so the normalised Gaussian is softmax with a bias $-\zeta|k_j|^2$ for every key.
+# Attention by distances has been studied as a flow of *tokens* through layers, without training {cite}`castin2025unified`; here the weights move. The last kernel of the table is the control that is hardly ever run. A row that sums to one does not see $|q_i|^2$, which all its scores share, because a common factor cancels in $e^{z_{ij}}/\sum_le^{z_{il}}$; so the normalised Gaussian is softmax with a bias $-\zeta|k_j|^2$ for every key.
 #
 # Which sharpness does the paper mean? With $\zeta = \frac12$ and keys and queries of length one the Gaussian is softmax at $\beta = 1$ up to row sums, and Skyformer {cite}`chen2021skyformer`, which puts a Gaussian in the place of softmax to compute attention faster, has this $\frac12$. One report
 # of the paper writes the exponent without it, $\zeta = 1$ (*secondary*). We show both, and it will matter.
@@ -181,7 +181,8 @@ print("difference to the library after 200 steps:", claims.Below(1e-12).show([ga
 # *Mixed tokens.* With $W_Q$, $W_K$ and $W_O$ at rest, the output is linear in $W_V$. Each head mixes the tokens of a sample into $S_hX$, one row a token; stacked over all $n$ samples these are $nL$ rows and $d$ columns, $B_h$, and all heads beside each other
 # make $B = [B_1, \dots, B_H]$, $nL$ rows and $Hd$ columns.
 #
-# *Features.* What multiplies the entries of $W_V$ is $\Phi = (nL)^{-1/2}[B_1\otimes W_O^{1\top}, \dots, B_H\otimes W_O^{H\top}]$, with a row for every number that the layer puts out. With $r$ the vector of all residuals over $\sqrt{nL}$,
+# *Features.* What multiplies the entries of $W_V$ is $\Phi = (nL)^{-1/2}[B_1\otimes W_O^{1\top}, \dots, B_H\otimes W_O^{H\top}]$, with a row for every number that the layer puts out. The sign $\otimes$ is no more than a table of products: $F_{il} = \sum_{ab}(B_h)_{ia}(W_V^h)_{ab}(W_O^h)_{bl}$ is linear in the entries of $W_V^h$, and what multiplies $(W_V^h)_{ab}$ in $F_{il}$ is
+# $(B_h)_{ia}(W_O^h)_{bl}$. With $r$ the vector of all residuals over $\sqrt{nL}$,
 # $\mathcal L = \frac12|r|^2$.
 #
 # *Floor.* The least loss that any $W_V$ has.
@@ -199,7 +200,7 @@ print("difference to the library after 200 steps:", claims.Below(1e-12).show([ga
 # :::
 #
 # :::{prf:proof}
-# $\mathcal L$ is half the square of a linear function of $W_V$, so a step of descent multiplies $r$ by $I - \eta\Phi\Phi^\top$. For a residual with the rows $R$, $|\Phi^\top r|^2 = \frac1{nL}\sum_h\|B_h^\top RW_O^{h\top}\|^2$. Now
+# $\mathcal L$ is half the square of a linear function of $W_V$. A step of descent moves $W_V$ by $-\eta\,\Phi^\top r$, and $r$ by $\Phi$ times that, so it multiplies $r$ by $I - \eta\Phi\Phi^\top$, whose eigenvalues $1 - \eta\lambda$ lie between 0 and $1 - \eta\lambda_{\min}$. For a residual with the rows $R$, $|\Phi^\top r|^2 = \frac1{nL}\sum_h\|B_h^\top RW_O^{h\top}\|^2$. Now
 # $\|AW_O^{h\top}\| \ge \sigma_{\min}(W_O^h)\|A\|$ for every $A$ with $o$ columns, since $W_O^h$ has rank $o$, and $\sum_h\|B_h^\top R\|^2 = \|B^\top R\|^2 \ge \lambda_{\min}(BB^\top)\|R\|^2$, which is positive where $B$ has rank $nL$. So
 # $\Phi\Phi^\top$ is invertible, every residual can be undone, and the bound follows.
 # :::
@@ -207,11 +208,11 @@ print("difference to the library after 200 steps:", claims.Below(1e-12).show([ga
 # *Provenance.* That a wide layer reaches zero loss at a linear rate, with a width condition of this kind and a rate from $W_O$ and the least eigenvalue of attention features, is reported of the paper (*secondary*). The statement and its proof above are ours.
 #
 # In plain words: the kernel enters through one number, the rank of what it mixes. A number to try by hand: $n = 1$ sample of $L = 2$ tokens, $d = 1$, $x = (1, 2)$, one head with $W_Q = W_K = 0$. Softmax has $S = \frac12$ everywhere, so $B = (1.5, 1.5)^\top$ has rank 1 and not 2: both tokens must get the
-# same output, and targets $(0, 1)$ leave $\frac14\cdot\frac12 = 0.125$.
+# same output, and targets $(0, 1)$, which the output $\frac12$ misses by $\frac12$ each, leave $\frac14\cdot\frac12 = 0.125$.
 #
 # ### Which width counts
 #
-# $B$ has $Hd$ columns, so it needs $Hd \ge nL$: heads times the size of a *token*. The width $k$ of a head does not enter, as long as it is at least $o$. In {numref}`fig-four-floor` the mean floor over random targets falls along the predicted line to zero, for all four kernels alike.
+# $B$ has $Hd$ columns, so it needs $Hd \ge nL$: heads times the size of a *token*. The width $k$ of a head does not enter, as long as it is at least $o$. With fewer columns $B$ reaches $Hd$ of $nL$ directions, and a random target has in the mean an equal part of its square in each: a share of $1 - Hd/nL$ is out of reach. In {numref}`fig-four-floor` the mean floor over random targets falls along the predicted line to zero, for all four kernels alike.
 
 # %% tags=["hide-input"]
 # | name: fig-four-floor
@@ -329,11 +330,11 @@ seen["gradient"]
 #
 # **Dot products.** Softmax and $e^{\beta q\cdot k}$ see $W_Q, W_K$ only through $W_QW_K^\top$. Stretch one and shrink the other, and nothing changes. That freedom is the balance $D_{QK} = W_Q^\top W_Q - W_K^\top W_K$, constant along the flow as in [chapter 1](1_foundations).
 #
-# **Distances** notice the stretch. They do not notice a *rotation* of queries and keys together, but a rotation ties velocities to each other and leaves no function behind. So the balance moves, and at a speed that can be written down. From {eq}`eq-four-gradient`,
+# **Distances** notice the stretch: the numbers $q = 2$, $k = 1$ have the product 2 and the distance 1, after the stretch to $4$ and $\frac12$ the product is still 2 and the distance 3.5. They do not notice a *rotation* of queries and keys together, but a rotation ties velocities to each other and leaves no function behind. So the balance moves, and at a speed that can be written down. From {eq}`eq-four-gradient`,
 #
 # $$\frac{d}{dt}D_{QK} = 4\tau\zeta\sum_{ij}G_{ij}\big(q_iq_i^\top - k_jk_j^\top\big),$$ (eq-four-imbalance)
 #
-# summed over samples. Where rows are normalised, those of $G$ sum to zero and only the keys are left in it.
+# summed over samples. The first part is $\sum_i\big(\sum_jG_{ij}\big)q_iq_i^\top$. Where rows are normalised, those of $G$ sum to zero and only the keys are left.
 #
 # **A shared direction.** Let all tokens have a last feature of one, $Xw = \mathbf 1$ with $w = e_d$. Moving all keys alike adds one number to a row of scores; softmax does not see it, and keeps $w^\top W_K$. Moving queries *and* keys alike leaves distances as they are; both Gaussians
 # keep $w^\top(W_Q + W_K)$. And $e^{\beta q\cdot k}$ sees both moves and keeps neither.
@@ -380,7 +381,7 @@ seen["proof-value-output"]
 # %% [markdown]
 # ### Are these all?
 #
-# Two counts say so. Among all polynomials of degree one and two of $W_Q$ and $W_K$, found by linear algebra, a dot product keeps the entries of its balance and a distance keeps none. And Lie brackets, as in chapter 1, bound from above the number of
+# Two counts say so. A polynomial is kept if its slope times the velocity is zero at every point; at random points these are linear equations for its coefficients. Among all polynomials of degree one and two of $W_Q$ and $W_K$ a dot product keeps the entries of its balance and a distance keeps none. And Lie brackets, as in chapter 1, bound from above the number of
 # laws of *any* form: the bound beside the number that is known, in brackets.
 
 # %% tags=["hide-input"]
@@ -402,7 +403,7 @@ seen["count-distance"]
 seen["count-shared"]
 
 # %% [markdown]
-# One surprise came out of the count. A wide head, $k > 2d$, has more laws under a distance than these. The $2d$ rows of $W_Q$ and $W_K$ move along each other only, so they never leave the span in which they started, and a span of $2d$ directions among $k$ takes $2d(k - 2d)$ numbers:
+# One surprise came out of the count. A wide head, $k > 2d$, has more laws under a distance than these. The $2d$ rows of $W_Q$ and $W_K$ move along each other only, so they never leave the span in which they started, and a span of $2d$ directions among $k$ takes $2d(k - 2d)$ numbers. (A line through the origin of a plane takes $1\cdot(2-1)$, its slope; a plane in space takes $2\cdot(3-2)$, the slopes in two directions.)
 
 # %% tags=["remove-input"]
 seen["count-wide"]
@@ -457,7 +458,7 @@ seen["one-step-distance"]
 # %% [markdown]
 # ## If only the queries learn, everything depends on the kernel
 #
-# A step on $W_Q$ moves query $i$ by $-\eta\sum_j\langle x_i, x_j\rangle\,\partial\mathcal L/\partial q_j$. If all tokens of a run are orthonormal each query moves by its own slope alone: the layer falls apart into one small problem a token, a query in $\mathbb R^k$ among given keys. *Only then* do the dynamics split; the landscape
+# A query is $q_i = x_iW_Q$ and the slope by $W_Q$ is $\sum_jx_j^\top\,\partial\mathcal L/\partial q_j$, so a step on $W_Q$ moves query $i$ by $-\eta\sum_j\langle x_i, x_j\rangle\,\partial\mathcal L/\partial q_j$. If all tokens of a run are orthonormal each query moves by its own slope alone: the layer falls apart into one small problem a token, a query in $\mathbb R^k$ among given keys. *Only then* do the dynamics split; the landscape
 # splits whenever queries can be chosen freely.
 
 # %% tags=["remove-input"]
@@ -491,7 +492,7 @@ seen["out-of-reach"]
 #
 # ### A trap, to the last digit
 #
-# Take one query $q$ on a line, keys $-1, 0, 1$ with values $\frac12, 0, 1$, and the target $0.8$. Softmax at $\beta = 1$ puts out, with $u = e^q$,
+# Take one query $q$ on a line, keys $-1, 0, 1$ with values $\frac12, 0, 1$, and the target $0.8$. The weights of softmax at $\beta = 1$ are as $e^{-q} : 1 : e^q$, or, with $u = e^q$, as $1 : u : u^2$, so it puts out
 
 # %%
 u = sp.Symbol("u", positive=True)
@@ -505,7 +506,7 @@ output = (u**2 + sp.Rational(1, 2)) / (u**2 + u + 1)
 )
 
 # %% [markdown]
-# One turning point, $u^* = \frac{\sqrt3 - 1}2$, or $q^* = \ln u^* = -1.005$. Right of it the output grows from 0.423 to 1 and meets 0.8. Left of it the output *falls* as $q$ grows, so that descent, which wants more, sends the query to $-\infty$, where the output is $\frac12$. Every start with $q_0 < q^*$ is lost, to a
+# One turning point, $u^* = \frac{\sqrt3 - 1}2$, or $q^* = \ln u^* = -1.005$. The flow is $\dot q = (0.8 - o)\,o'(q)$ for the output $o$: below the target the query goes where the output grows. Right of $q^*$ it grows from 0.423 to 1 and meets 0.8. Left of it the output *falls* as $q$ grows, so that descent, which wants more, sends the query to $-\infty$, where the output is $\frac12$. Every start with $q_0 < q^*$ is lost, to a
 # loss of $\frac12(0.3)^2 = 0.045$. Nothing here is random but the start. The Gaussian puts out $\frac12e^{-\zeta(q+1)^2} + e^{-\zeta(q-1)^2}$, two bumps; if they are wide they run into one, if they are sharp the lower bump is a trap of its own ({numref}`fig-four-line`).
 
 # %% tags=["hide-input"]
@@ -534,7 +535,7 @@ seen["trap-gaussian"]
 seen["trap-gaussian-share"]
 
 # %% [markdown]
-# At $\zeta = 1$ softmax has to be compared at the matched $\beta = 2$, where $q^*$ is half as far out. The Gaussian still loses more:
+# At $\zeta = 1$ softmax has to be compared at the matched $\beta = 2$, where $u = e^{2q}$ and $q^*$ is half as far out. The Gaussian still loses more:
 
 # %% tags=["remove-input"]
 seen["trap-matched"]
@@ -542,7 +543,7 @@ seen["trap-matched"]
 # %% [markdown]
 # What does this say of the paper's sentence, that the Gaussian is the more favourable kernel? At $\zeta = \frac12$ this trap agrees. At $\zeta = 1$, the sharpness that one report gives for the paper (*secondary*), it says the opposite. The sentence needs a sharpness, or a size of the keys, to be true or false.
 #
-# Far from all keys the Gaussian is nearly zero and so is its slope. Such starts are **slow**, not trapped: they arrive after a time that an integral predicts.
+# Far from all keys the Gaussian is nearly zero and so is its slope. Such starts are **slow**, not trapped: they arrive after a time that an integral predicts, $\int dq/\big((y - o)\,o'\big)$ over the way, with $y$ for the target.
 
 # %% tags=["remove-input"]
 seen["trap-slow"]
@@ -574,7 +575,7 @@ for name, c in (("softmax", 1.0), ("gaussian", 1.0), ("normalised_gaussian", 1.0
 # %% [markdown]
 # ### Where the second well begins
 #
-# Let the keys be $-s, 0, s$ with values $r, 0, 1$ and measure lengths in units of $\zeta^{-1/2}$: only $a = s\sqrt\zeta$ and the place $x$ of the query are left, and the output is $o = re^{-(x+a)^2} + e^{-(x-a)^2}$. A well is born where $o' = o'' = 0$. The first says
+# Let the keys be $-s, 0, s$ with values $r, 0, 1$ and measure lengths in units of $\zeta^{-1/2}$: only $a = s\sqrt\zeta$ and the place $x$ of the query are left, and the output is $o = re^{-(x+a)^2} + e^{-(x-a)^2}$. A well is born where $o' = o'' = 0$: like $x^3 + cx$, which has a hill and a well for $c < 0$ and neither for $c > 0$, and where both meet, at $c = 0$, both derivatives vanish. The first says
 # $\frac{r(a + x)}{a - x} = e^{4ax}$. The logarithm of this, differentiated, gives the second:
 
 # %%
@@ -592,7 +593,7 @@ at = {
 )
 
 # %% [markdown]
-# so $a^2 - x^2 = \frac12$; with $P = (a + x)^2$ the first condition is $\ln 2rP = P - \frac1{4P}$, one equation for one number. For $r = \frac12$:
+# so $a^2 - x^2 = \frac12$. With $P = (a + x)^2$ it is $(a - x)^2 = \frac1{4P}$, the quotient is $2P$ and $4ax$ is the difference of both squares. The first condition is $\ln 2rP = P - \frac1{4P}$, one equation for one number. For $r = \frac12$:
 
 # %% tags=["hide-input"]
 edge = wells.threshold(0.5)
@@ -734,7 +735,7 @@ plt.show()
 seen["generic-rates"]
 
 # %% [markdown]
-# Is that lead a matter of scale? Multiplying the output by g is the same as dividing the targets by g and multiplying the learning rate by $g^2$, exactly. So a grid of rates has offered most of it already.
+# Is that lead a matter of scale? Multiplying the output by $g$ is the same as dividing the targets by $g$ and multiplying the learning rate by $g^2$, exactly: $\frac12(gf - y)^2 = g^2\cdot\frac12(f - y/g)^2$. So a grid of rates has offered most of it already.
 
 # %% tags=["remove-input"]
 seen["race-rescaled"]
@@ -748,7 +749,7 @@ seen["race-common"]
 # %% [markdown]
 # ## How much of it is the scale of the output?
 #
-# A row of the Gaussian does not sum to one, and that is a scale of the output that acts like a learning rate. It is known before training. If the entries of queries and keys are independent $N(0, \sigma^2)$, then $|q - k|^2 = 2\sigma^2\chi^2_k$ and a row sums, in the mean, to $L\,(1 + 4\zeta\sigma^2/\sqrt k)^{-k/2}$.
+# A row of the Gaussian does not sum to one, and that is a scale of the output that acts like a learning rate. It is known before training. If the entries of queries and keys are independent $N(0, \sigma^2)$, then $|q - k|^2 = 2\sigma^2\chi^2_k$, with $\chi^2_k$ the sum of the squares of $k$ standard normal numbers. One square has $\mathbb Ee^{-t\chi^2_1} = (1 + 2t)^{-1/2}$. With $t = 2\zeta\sigma^2/\sqrt k$, to the power $k$ and over $L$ keys, a row sums, in the mean, to $L\,(1 + 4\zeta\sigma^2/\sqrt k)^{-k/2}$.
 
 # %% tags=["remove-input"]
 seen["row-sum"]

@@ -81,27 +81,29 @@ plt.show()
 #
 # **You need** [chapter 1](1_foundations) and differential equations; the calculus of variations is explained where it is used.
 #
-# **It takes** about four hours with pencil and exercises, half of that without, and about a minute to run on two CPU cores. No GPU is needed.
+# **It takes** about 110 minutes to read once and about 150 more for the exercises ([how that is counted](../book/preface.md)), and about a minute to run on two CPU cores. No GPU is needed.
 #
 # Every symbol is on the [notation page](../book/notation.md), and every number below was computed by this page or by a stored run that this page checks.
 
 # %% [markdown]
 # ## A Transformer that is an average
 #
-# The tokens of a sequence are the rows of X, L of them. Each of J blocks moves them by the *mean* of m heads, and then by the mean of m neurons with activation $\phi$:
+# The tokens of a sequence are the rows of $X$, $L$ of them. Each of $J$ blocks moves them by the *mean* of $m$ heads, and then by the mean of $m$ neurons with activation $\phi$:
 #
 # $$X \mathrel{+}= \frac1{Jm}\sum_{h=1}^m S_hXW_V^hW_O^h, \qquad x_i \mathrel{+}= \frac1{Jm}\sum_{a=1}^m\phi(\langle w_1^a, x_i\rangle + b^a)\,w_2^a,$$ (eq-five-block)
 #
-# where $S_h$ is softmax attention of the queries $XW_Q^h$ and the keys $XW_K^h$ of width k. A head, or a neuron, is a **particle** $\theta$: the numbers of its matrices. The paper writes $L$ for our J, $M$ for our m, and $R$ and $Q$ for the two quantities that we
+# where $S_h$ is softmax attention of the queries $XW_Q^h$ and the keys $XW_K^h$ of width $k$. A head, or a neuron, is a **particle** $\theta$: the numbers of its matrices. The paper writes $L$ for our $J$, $M$ for our $m$, and $R$ and $Q$ for the two quantities that we
 # call **risk** and **objective**,
 #
 # $$\mathcal L = \frac1{2n}\sum_{i=1}^n(f_i - y_i)^2, \qquad \mathcal Q = \mathcal L + \frac\lambda2\,\frac1{Jm}\sum_\theta|\theta|^2 .$$ (eq-five-objective)
 #
-# The number $\lambda \ge 0$ is the **weight decay**, and f is one entry of the last token. One particle has a share of $1/(Jm)$ in the output, so its gradient is as small; to make it move at all, it is given the learning rate $Jm$:
+# The number $\lambda \ge 0$ is the **weight decay**, and $f$ is one entry of the last token. One particle has a share of $1/(Jm)$ in the output, so its gradient is as small; to make it move at all, it is given the learning rate $Jm$:
 #
 # $$\dot\theta = -Jm\,\frac{\partial\mathcal Q}{\partial\theta} .$$ (eq-five-flow)
 #
-# **The task** is regression in context. A sequence has a slope w of its own, tokens $(x_i, wx_i, 0)$, and a last token $(x_L, 0, 1)$ that asks for $wx_L$. The answer is to appear where its 0 stands.
+# In the decay the factor $Jm$ cancels against the mean: the flow is $\dot\theta = -Jm\,\partial\mathcal L/\partial\theta - \lambda\theta$, whatever the size of the net.
+#
+# **The task** is regression in context. A sequence has a slope $w$ of its own, tokens $(x_i, wx_i, 0)$, and a last token $(x_L, 0, 1)$ that asks for $wx_L$. The answer is to appear where its 0 stands.
 #
 # Here is all of it for one run, and two hundred steps of descent.
 
@@ -139,17 +141,19 @@ print("difference to the library after 200 steps:", claims.Below(1e-12).show([ga
 #
 # ## The words that the theorem needs
 #
-# *Distribution of particles.* In the limit of many heads only their distribution counts. At the depth $\ell = j/J$ between 0 and 1 write $\rho(d\theta, \ell)$ for the share of particles near $\theta$; heads and neurons have one distribution each, and $\int\dots\rho(d\theta, \ell)$ below stands for the sum of both.
+# *Distribution of particles.* In the limit of many heads only their distribution counts. At the depth $\ell = j/J$ between 0 and 1 write $\rho(d\theta, \ell)$ for the share of particles near $\theta$; heads and neurons have one distribution each, and $\int\dots\rho(d\theta, \ell)$ below stands for the sum of both. An integral over $\rho$ is a mean over particles: for two of them, at 0 and at 1, $\int u(\theta)\,\rho(d\theta) = \frac12u(0) + \frac12u(1)$.
 #
-# *Depth equation.* With $g(X, \theta)$ for what one particle adds, many thin blocks are an ordinary differential equation in the depth, $dX/d\ell = \int g(X, \theta)\,\rho(d\theta, \ell)$, and a net of J blocks is its Euler method with a step $1/J$.
+# *Depth equation.* With $g(X, \theta)$ for what one particle adds, many thin blocks are an ordinary differential equation in the depth, $dX/d\ell = \int g(X, \theta)\,\rho(d\theta, \ell)$, and a net of $J$ blocks is its Euler method with a step $1/J$.
 #
-# *Adjoint.* $P(\ell)$ is the slope of $\frac12(f - y)^2$ of a sequence by its tokens at depth $\ell$. It is known at the end, $f - y$ in the entry of the answer, and comes back through the net.
+# *Adjoint.* $P(\ell)$ is the slope of $\frac12(f - y)^2$ of a sequence by its tokens at depth $\ell$. It is known at the end, $f - y$ in the entry of the answer, and comes back through the net: it is what backpropagation hands from block to block.
 #
-# *First variation.* What a little mass at $\theta$ and $\ell$ adds to the objective,
+# *First variation.* The smallest net of this kind puts out the mean $f = \int u\,d\rho$ of one function of a particle. A little mass $\varepsilon$ more at $\theta$ adds $\varepsilon\,u(\theta)$ to the output, hence $\varepsilon\,(f - y)\,u(\theta)$ to the risk:
+# residual times what the particle says. In the deep net $P$ takes the part of the residual and $g$ that of $u$. What a little mass at $\theta$ and $\ell$ adds to the objective, over the mass, is
 #
 # $$V(\theta, \ell) = \frac1n\sum_i\langle P_i(\ell), g(X_i(\ell), \theta)\rangle + \frac\lambda2|\theta|^2 .$$ (eq-five-variation)
 #
-# *Wasserstein gradient flow.* Every particle goes down V, $\dot\theta = -\nabla V$, and takes its mass with it, so the distribution obeys the continuity equation
+# *Wasserstein gradient flow.* Every particle goes down $V$, $\dot\theta = -\nabla V$, and takes its mass with it. On a line, the mass between two places changes by what comes in at the left one less what goes out at the right one, density times velocity $-\rho V'$ at each. In the limit of
+# a short interval, and in any dimension, this is the continuity equation
 #
 # $$\partial_t\rho = \nabla_\theta\cdot(\rho\,\nabla_\theta V) .$$ (eq-five-pde)
 #
@@ -162,25 +166,25 @@ print("difference to the library after 200 steps:", claims.Below(1e-12).show([ga
 #
 # (a) On a bounded time the finite net stays close to the flow {eq}`eq-five-pde`: with high probability the objectives differ by at most $C\,(J^{-1} + \sqrt{\log J/m})$.
 #
-# (b) If particles are homogeneous of degree one in a part of their entries, grow and vary only locally, and can approximate enough functions, then for large J and m the risk at late times is at most $C\lambda + \epsilon$.
+# (b) If particles are homogeneous of degree one in a part of their entries, grow and vary only locally, and can approximate enough functions, then for large $J$ and $m$ the risk at late times is at most $C\lambda + \epsilon$.
 # :::
 #
 # *Provenance.* *Recalled*: we have read the abstract and not the proof; constants grow with time. Earlier work has the same for residual nets without attention {cite}`lu2020meanfield,ding2022overparameterization`. Of later results, {cite:t}`chizat2025hidden` has the sharper error $J^{-1} + (Jm)^{-1/2}$ for residual nets, {cite:t}`huan2026meanfield` treat one layer
 # with cross-entropy, and {cite:t}`barboni2026training` prove convergence from a small initial risk if a kernel is injective: other assumptions, other statements.
 #
-# In plain words: wide and deep nets of this kind all do the same, and with little decay they fit. A number to try by hand: $J = m = 1$, one token, no neurons, $x = y = 1$ and the head a product $W_VW_O = u$ that is added to an answer of 0. The objective $\frac12(u - 1)^2 + \lambda|u|$, with balanced factors, is least at $u = 1 - \lambda$: the risk is
+# In plain words: wide and deep nets of this kind all do the same, and with little decay they fit. A number to try by hand: $J = m = 1$, one token, no neurons, $x = y = 1$ and the head a product $W_VW_O = u$ that is added to an answer of 0. Since $\frac12(W_V^2 + W_O^2) \ge |W_VW_O|$ with equality for factors of equal size, the objective is $\frac12(u - 1)^2 + \lambda|u|$. It is least at $u = 1 - \lambda$: the risk is
 # $\lambda^2/2$, and much less than $C\lambda$.
 
 # %% [markdown]
 # ## A block is a step
 #
-# Every statement of the last section but the theorem can be checked to rounding in a finite net. First the depth equation: a net of J blocks whose particles vary smoothly with the depth is Euler's method, of order one.
+# Every statement of the last section but the theorem can be checked to rounding in a finite net. First the depth equation: a net of $J$ blocks whose particles vary smoothly with the depth is Euler's method, of order one.
 
 # %% tags=["remove-input"]
 seen["depth-order"]
 
 # %% [markdown]
-# How does the loss of one sequence feel a token in the middle of the net? Make the depth equation a constraint, with $P$ as its multiplier. The action $\int\langle P, \int g\,d\rho - X'\rangle\,d\ell$ is stationary in P where X obeys the depth equation, and stationary in X where P obeys the adjoint one. For one number X:
+# How does the loss of one sequence feel a token in the middle of the net? Make the depth equation a constraint, with $P$ as its multiplier. The action $\int\langle P, \int g\,d\rho - X'\rangle\,d\ell$ is stationary in $P$ where $X$ obeys the depth equation, and stationary in $X$ where $P$ obeys the adjoint one. For one number $X$:
 
 # %%
 ell = sp.Symbol("ell")
@@ -197,7 +201,7 @@ sp.Eq(P.diff(ell), sp.solve(backward.doit(), P.diff(ell))[0])
 seen["proof-adjoint"]
 
 # %% [markdown]
-# The first variation {eq}`eq-five-variation` is what a grain of mass costs, also where no particle is, and its slope is what a particle feels: $Jm\,\partial\mathcal Q/\partial\theta = \nabla_\theta V$. In a net of finite depth both are exact, if P is taken where a branch ends and X where it begins.
+# The first variation {eq}`eq-five-variation` is what a grain of mass costs, also where no particle is, and its slope is what a particle feels: $Jm\,\partial\mathcal Q/\partial\theta = \nabla_\theta V$. In a net of finite depth both are exact, if $P$ is taken where a branch ends and $X$ where it begins.
 
 # %% tags=["remove-input"]
 seen["variation-symbols"]
@@ -212,7 +216,7 @@ seen["variation-particle"]
 # :::{prf:theorem} Flow of the distribution, and what it takes
 # :label: thm-five-flow
 #
-# Particles with $\dot\theta = -\nabla V$ carry their mass along $\partial_t\rho = \nabla\cdot(\rho\nabla V)$: for every smooth function u of a particle, $\frac{d}{dt}\int u\,d\rho = -\int\langle\nabla u, \nabla V\rangle\,d\rho$. The objective falls by
+# Particles with $\dot\theta = -\nabla V$ carry their mass along $\partial_t\rho = \nabla\cdot(\rho\nabla V)$: for every smooth function $u$ of a particle, $\frac{d}{dt}\int u\,d\rho = -\int\langle\nabla u, \nabla V\rangle\,d\rho$. The objective falls by
 #
 # $$\dot{\mathcal Q} = -\frac1{Jm}\sum_\theta|\nabla V|^2 .$$ (eq-five-dissipation)
 # :::
@@ -251,16 +255,16 @@ seen["dissipation-plain"]
 #
 # $$\dot\delta = -2\lambda\,\delta - \frac2n\sum\langle P, w_2\rangle\,(z\phi'(z) - \phi(z)),$$ (eq-five-neuron)
 #
-# summed over samples and tokens, where z is the input of the neuron and P the row of the adjoint at that token. The second term is absent for all data exactly where $\phi(z) = c_\pm z$ on the two sides of zero. A step of descent makes
+# summed over samples and tokens, where $z$ is the input of the neuron and $P$ the row of the adjoint at that token. The second term is absent for all data exactly where $\phi(z) = c_\pm z$ on the two sides of zero. A step of descent makes
 #
 # $$D_+ = (1 - \eta\lambda)^2D + \eta^2\,(g_A^\top g_A - g_B^\top g_B),$$ (eq-five-step)
 #
-# with the factors A and B that meet in a product $AB^\top$ and their slopes $g = Jm\,\partial\mathcal L$.
+# with the factors $A$ and $B$ that meet in a product $AB^\top$ and their slopes $g = Jm\,\partial\mathcal L$.
 # :::
 #
 # :::{prf:proof}
 # Without decay $D$ does not move, since the slopes by $W_Q$ and $W_K$ meet in one matrix (chapter 1); decay multiplies a quadratic form by $e^{-2\lambda t}$, and rates add. In a step of descent $A_+ = (1 - \eta\lambda)A - \eta g_A$: the squares give {eq}`eq-five-step`, and the mixed terms are $-\eta(1 - \eta\lambda)$ times the
-# rate of $D$ without decay, which is zero. For a neuron the same sum over its entries leaves $\langle P, w_2\rangle(z\phi' - \phi)$ at each token.
+# rate of $D$ without decay, which is zero. For a neuron the slope of $V$, without the decay, by $(w_1, b)$, times $(w_1, b)$ itself, is $\langle P, w_2\rangle\,z\phi'(z)$ at each token, and that by $w_2$, times $w_2$, is $\langle P, w_2\rangle\,\phi(z)$; their difference is left, as in chapter 1.
 # :::
 #
 # *Provenance.* That $A^\top A - B^\top B$ decays exponentially under weight decay is due to {cite:t}`kobayashi2024weight`, and that conservation laws decay in this way in general to {cite:t}`marcotte2025transformative`; we know both from *secondary* sources. The term of other activations, the recursion and all numbers are derived here.
@@ -338,18 +342,18 @@ seen["count"]
 # :::{prf:theorem} Spread at the start
 # :label: thm-five-spread
 #
-# Let heads have width $k = 1$ and all weights be independent $N(0, \sigma^2)$. Then $\mathbb Ef = 0$ at every J and m, and as $Jm \to \infty$
+# Let heads have width $k = 1$ and all weights be independent $N(0, \sigma^2)$. Then $\mathbb Ef = 0$ at every $J$ and $m$, and as $Jm \to \infty$
 #
 # $$\begin{aligned}
 # Jm\,\operatorname{Var}f \to C ={} & \sigma^4\,\mathbb E\Big|\sum_j\operatorname{softmax}_j(\sigma^2|x_L|\,\xi\,\langle\zeta, x_j\rangle)\,x_j\Big|^2\\
 # & + \sigma^2\,\mathbb E\,\phi\big(\sigma\sqrt{|x_L|^2 + 1}\;\xi\big)^2,
 # \end{aligned}$$ (eq-five-spread)
 #
-# with standard normal $\xi$, a number, and $\zeta$, a vector.
+# with standard normal $\xi$, a number, and $\zeta$, a vector: the query of the last token is $\sigma|x_L|\,\xi$, the key of token $j$ is $\sigma\langle\zeta, x_j\rangle$, and the input of a neuron is $\sigma\sqrt{|x_L|^2 + 1}\;\xi$.
 # :::
 #
 # :::{prf:proof}
-# Given the tokens before it, the increment of a sublayer has mean zero, since $W_O$, or $w_2$, has mean zero and is independent of all else in it. So $\mathbb Ef = 0$, increments of different sublayers are uncorrelated, and their variances add up. Each of the J blocks contributes $(Jm)^{-2}m$ times the variance of one head and of one
+# Given the tokens before it, the increment of a sublayer has mean zero, since $W_O$, or $w_2$, has mean zero and is independent of all else in it. So $\mathbb Ef = 0$, increments of different sublayers are uncorrelated, and their variances add up. Each of the $J$ blocks contributes $(Jm)^{-2}m$ times the variance of one head and of one
 # neuron at the tokens where it stands; these have moved by $O((Jm)^{-1/2})$. Keep the leading term. With one block of one kind nothing is left out, and the law is exact for every m.
 # :::
 
@@ -361,7 +365,7 @@ seen["start-exponent"]
 
 # %% [markdown]
 # *Depth averages as width does.* Layers with draws of their own make $Jm$ independent terms, so nets of very different shape and equal $Jm$ spread alike, after training too ({numref}`fig-five-spreads`): $(Jm)^{-1/2}$ is sharper than $m^{-1/2}$, as {cite:t}`chizat2025hidden` has it for residual nets. Layers that start with the *same* draws
-# repeat one error J times; depth gains nothing, and $m^{-1/2}$ is the truth.
+# repeat one error $J$ times; depth gains nothing, and $m^{-1/2}$ is the truth. By hand, for $J = 2$ and $m = 1$: two independent numbers of variance 1 have a mean of variance $\frac12$, one number taken twice has a mean of variance 1.
 
 # %% tags=["hide-input"]
 # | name: fig-five-spreads
@@ -385,13 +389,13 @@ seen["spread-width"]
 seen["spread-objective"]
 
 # %% [markdown]
-# In exchange, layers that share their draws show the other error cleanly: depth is a step size, and doubling J changes the outputs by $O(1/J)$. With independent layers noise covers it.
+# In exchange, layers that share their draws show the other error cleanly: depth is a step size, and doubling $J$ changes the outputs by $O(1/J)$. With independent layers noise covers it.
 
 # %% tags=["remove-input"]
 seen["depth-error"]
 
 # %% [markdown]
-# *Chaos.* A particle notices the size of its net only through such means. Cut a wide net of $m'$ heads a block into narrow ones of m that keep their initial values: the distance of a particle from its twin falls as $(\frac1{Jm} - \frac1{Jm'})^{1/2}$, the error of a part of a sample about the whole. In the limit particles are independent, which is
+# *Chaos.* A particle notices the size of its net only through such means. Cut a wide net of $m'$ heads a block into narrow ones of $m$ that keep their initial values: the distance of a particle from its twin falls as $(\frac1{Jm} - \frac1{Jm'})^{1/2}$, the error of a part of a sample about the whole: none at $m = m'$, where the part is the whole, and $(Jm)^{-1/2}$ where the whole is infinite. In the limit particles are independent, which is
 # called *propagation of chaos*.
 
 # %% tags=["remove-input"]
@@ -400,7 +404,7 @@ seen["chaos"]
 # %% [markdown]
 # ### Sidebar: a test that fails the truth
 #
-# The logarithm of a spread over R normal draws has a standard deviation of about $(2(R - 1))^{-1/2}$: 21 % for twelve draws. "Six nets, twelve replicas, all within 20 % of their mean" sounds fair, and fails a law that is exactly true six times in seven. {numref}`fig-five-tests` is a simulation; the design of this chapter fails the truth about
+# The logarithm of a spread over $R$ normal draws has a standard deviation of about $(2(R - 1))^{-1/2}$: 21 % for twelve draws. "Six nets, twelve replicas, all within 20 % of their mean" sounds fair, and fails a law that is exactly true six times in seven. {numref}`fig-five-tests` is a simulation; the design of this chapter fails the truth about
 # once in a thousand.
 
 # %% tags=["hide-input"]
@@ -427,11 +431,11 @@ seen["power-design"]
 # %% [markdown]
 # ## A law on a line, and where it flows
 #
-# The limit speaks of a density. To see one, make a head a single number: tokens are numbers $x_i$, a head $\theta$ moves them by $g_i(\theta, x) = \theta\sum_l\operatorname{softmax}_l(\theta x_ix_l)\,x_l$, and block j of $J = 3$ by $x_i \mathrel{+}= \frac1J\int g_i\,\rho_j(d\theta)$. The answers come from
+# The limit speaks of a density. To see one, make a head a single number: tokens are numbers $x_i$, a head $\theta$ moves them by $g_i(\theta, x) = \theta\sum_l\operatorname{softmax}_l(\theta x_ix_l)\,x_l$, and block $j$ of $J = 3$ by $x_i \mathrel{+}= \frac1J\int g_i\,\rho_j(d\theta)$. The answers come from
 # the same net with half of its heads at $-1.15$ and half at $1.15$. We start with one hump, which has to tear in two ({numref}`fig-five-flow`).
 #
-# A little more mass at $\theta$ in block j costs $V_j(\theta)/J$, heads move down $V_j$, and {eq}`eq-five-pde` is $\partial_t\rho_j = \partial_\theta(\rho_j\,\partial_\theta V_j)$. We solve it twice. *Particles* follow their own velocity and carry mass. *Finite volumes* stay in place: each cell of width h has a mass, and mass
-# crosses a face at the speed $-(V_{c+1} - V_c)/h$, out of the cell that the wind comes from, off a straight piece of density whose slope is the smaller of the two beside it (*minmod*), in the two stages of Heun. This march is no call of `flow.integrate`: a density is not a vector of parameters that goes down its own gradient.
+# A little more mass at $\theta$ in block $j$ costs $V_j(\theta)/J$, heads move down $V_j$, and {eq}`eq-five-pde` is $\partial_t\rho_j = \partial_\theta(\rho_j\,\partial_\theta V_j)$. We solve it twice. *Particles* follow their own velocity and carry mass. *Finite volumes* stay in place: each cell of width $h$ has a mass, and mass
+# crosses a face at the speed $-(V_{c+1} - V_c)/h$, out of the cell that the wind comes from, off a straight piece of density whose slope is the smaller of the two beside it (*minmod*: of 2 and 5 it takes 2, of 2 and $-1$, a peak, it takes 0), in the two stages of Heun. This march is no call of `flow.integrate`: a density is not a vector of parameters that goes down its own gradient.
 
 # %% tags=["hide-input"]
 # | name: fig-five-flow
@@ -450,8 +454,8 @@ plt.show()
 # :::
 #
 # :::{prf:proof}
-# Let $\kappa$ be the step over h, E and W the densities of a cell at its right and its left face, and $u_R$, $u_L$ the speeds there, with positive and negative parts. The cell holds $(E + W)/2$, and one stage makes of it $(\frac12 - \kappa u_R^+)E + (\frac12 + \kappa u_L^-)W$, plus what comes in from both sides. No
-# weight is negative. Nor are E and W, because minmod changes a cell by at most half of the way to a neighbour. Heun averages the old density and two such stages.
+# Let $\kappa$ be the step over $h$, $E$ and $W$ the densities of a cell at its right and its left face, and $u_R$, $u_L$ the speeds there, with positive and negative parts. The cell holds $(E + W)/2$, and one stage makes of it $(\frac12 - \kappa u_R^+)E + (\frac12 + \kappa u_L^-)W$, plus what comes in from both sides. No
+# weight is negative. Nor are $E$ and $W$, because minmod changes a cell by at most half of the way to a neighbour. Heun averages the old density and two such stages.
 # :::
 
 # %% tags=["remove-input"]
@@ -482,8 +486,9 @@ seen["transport-dissipation"]
 seen["transport-square"]
 
 # %% [markdown]
-# Real nets have m random heads. Their Wasserstein-1 distance to the law, the mean distance by which mass has to be moved, is at the start $\int\mathbb E|F_m - F|\,d\theta$, with the distribution functions F of the law and $F_m$ of the heads; binomials give it exactly, and it is about
-# $\sqrt{2/\pi m}\int\sqrt{F(1 - F)}\,d\theta$. Training keeps the power $-\frac12$ and takes a few per cent away: we think that heads which feel each other pull back what they do wrong together.
+# Real nets have $m$ random heads. Their Wasserstein-1 distance to the law, the mean distance by which mass has to be moved, is at the start $\int\mathbb E|F_m - F|\,d\theta$, with the distribution functions $F$ of the law and $F_m$ of the heads; binomials give it exactly, and it is about
+# $\sqrt{2/\pi m}\int\sqrt{F(1 - F)}\,d\theta$, because the share of heads left of $\theta$ has the variance $F(1 - F)/m$, and a normal number is, in the mean, $\sqrt{2/\pi}$ standard deviations away from its expectation. (Why an integral? To move half of the mass by a distance of 1 costs $\frac12$, and this is
+# the area between both distribution functions.) Training keeps the power $-\frac12$ and takes a few per cent away: we think that heads which feel each other pull back what they do wrong together.
 
 # %% tags=["hide-input"]
 # | name: fig-five-errors
@@ -518,7 +523,7 @@ seen["transport-correction"]
 # :::{prf:proposition} Small decay
 # :label: prop-five-small
 #
-# Let N be the least mean square $\frac1{Jm}\sum|\theta|^2$ of particles that fit the data, attained. Then the global minimum has $\mathcal L \le \mathcal Q^* \le \lambda N/2$. Along a smooth branch of minima
+# Let $N$ be the least mean square $\frac1{Jm}\sum|\theta|^2$ of particles that fit the data, attained. Then the global minimum has $\mathcal L \le \mathcal Q^* \le \lambda N/2$. Along a smooth branch of minima
 #
 # $$\frac{d\mathcal Q^*}{d\lambda} = \frac1{2Jm}\sum_\theta|\theta|^2, \qquad \mathcal L = \mathcal Q^* - \lambda\,\frac{d\mathcal Q^*}{d\lambda},$$ (eq-five-envelope)
 #
@@ -529,6 +534,8 @@ seen["transport-correction"]
 # Particles that fit have $\mathcal L = 0$ and the objective $\lambda N/2$, and the minimum is no higher. The particles answer a change of $\lambda$ along directions in which $\mathcal Q$ is stationary, so its derivative is that of the term in which $\lambda$ stands: the *envelope theorem*. The second equation says the same with
 # $\mathcal Q = \mathcal L + \lambda\cdot$ that term. With $\mathcal Q^*(\lambda) = q_1\lambda + q_2\lambda^2 + o(\lambda^2)$ it gives $\mathcal L = -q_2\lambda^2 + o(\lambda^2)$.
 # :::
+#
+# By hand, with the single head of before: $\mathcal Q^* = \frac12\lambda^2 + \lambda(1 - \lambda) = \lambda - \frac12\lambda^2$ has the slope $1 - \lambda$, which is $u$, half the sum of the squares of two balanced factors; and $\mathcal Q^* - \lambda(1 - \lambda) = \frac12\lambda^2$ is the risk.
 #
 # So a bound $C\lambda$ of the risk holds, with a constant that can be computed, and is loose. {numref}`fig-five-powers` goes down to a decay of a thousandth of the threshold that we meet below.
 
@@ -569,11 +576,11 @@ seen["starts-matter"]
 # %% [markdown]
 # ## Where nothing is stable
 #
-# A net in which all particles are zero puts out zero. When is that a rest to which the flow comes back? At zero attention is uniform and every token keeps its place, so to second order a head is worth $-\langle W_V, b\rangle\,w$ with the entry w of $W_O$ that writes the answer, and a neuron $-\phi'(0)\langle(w_1, b^a), a\rangle\,w'$ with that entry of $w_2$, where
+# A net in which all particles are zero puts out zero. When is that a rest to which the flow comes back? At zero attention is uniform and every token keeps its place, so a head adds $\langle W_V, \bar x_i\rangle\,w$ to the answer for sample $i$, with its share of $1/(Jm)$. Near $f = 0$ the risk changes by the mean of $-y_if_i$, and so to second order a head is worth $-\langle W_V, b\rangle\,w$ with the entry $w$ of $W_O$ that writes the answer, and a neuron $-\phi'(0)\langle(w_1, b^a), a\rangle\,w'$ with that entry of $w_2$, where
 #
 # $$b = \frac1n\sum_iy_i\,\bar x_i, \qquad a = \frac1n\sum_iy_i\,(x_{i,L}, 1)$$ (eq-five-pulls)
 #
-# come from the token mean $\bar x$ and the last token: heads at zero see a mean, neurons only the token that asks. With the decay on the diagonal:
+# come from the token mean $\bar x$ and the last token: heads at zero see a mean, neurons only the token that asks. Only the part $v$ of $W_V$ along $b$ counts, so for a head this is a function of two numbers. With the decay on the diagonal:
 
 # %%
 lam, b, w, v = sp.symbols("lambda b w v")
@@ -624,20 +631,24 @@ seen["zero-leader"]
 # :::{prf:theorem} Stable and not global
 # :label: thm-five-band
 #
-# (a) *Any J and m.* For $\lambda > \lambda_c$ zero is a strict local minimum: flow from near it ends there.
+# (a) *Any* $J$ *and* $m$. For $\lambda > \lambda_c$ zero is a strict local minimum: flow from near it ends there.
 #
-# (b) *J = 1, any m.* Every stationary point has $P = \frac1N\sum|W_V|^2 \le \langle y^2\rangle(\lambda_\infty - \lambda)_+/\lambda^2$. For $\lambda \ge \lambda_\infty$ zero is the only one, and so the global minimum.
+# (b) $J = 1$, *any* $m$. Every stationary point has $P = \frac1N\sum|W_V|^2 \le \langle y^2\rangle(\lambda_\infty - \lambda)_+/\lambda^2$. For $\lambda \ge \lambda_\infty$ zero is the only one, and so the global minimum.
 #
-# (c) *Any J and m.* Let $|\langle y\,r(q, k)\rangle| = \mu > \lambda$ for some $|q| = |k|$, and $w = \langle yr\rangle/\mu$. If $N > N_* = 2\lambda|q||k|\langle(w\cdot r)^2\rangle/(\mu - \lambda)^2$, then some state lies below zero, by $\frac{(\mu - \lambda)^2}{2\langle(w\cdot r)^2\rangle}(1 - \frac{N_*}N)$. So for every $\lambda < \lambda_\infty$ zero is not global
+# (c) *Any* $J$ *and* $m$. Let $|\langle y\,r(q, k)\rangle| = \mu > \lambda$ for some $|q| = |k|$, and $w = \langle yr\rangle/\mu$. If $N > N_* = 2\lambda|q||k|\langle(w\cdot r)^2\rangle/(\mu - \lambda)^2$, then some state lies below zero, by $\frac{(\mu - \lambda)^2}{2\langle(w\cdot r)^2\rangle}(1 - \frac{N_*}N)$. So for every $\lambda < \lambda_\infty$ zero is not global
 # once the net is wide or deep enough.
 #
-# (d) *J = 1, $W_Q = W_K = 0$ throughout.* There is no nonzero stationary point for $\lambda \ge \lambda_c$, and below it $P \le \langle y^2\rangle(\lambda_c - \lambda)/\lambda^2$: no jump.
+# (d) $J = 1$, $W_Q = W_K = 0$ *throughout.* There is no nonzero stationary point for $\lambda \ge \lambda_c$, and below it $P \le \langle y^2\rangle(\lambda_c - \lambda)/\lambda^2$: no jump.
 # :::
 #
 # :::{prf:proof}
-# (a) is the section before. (b) The columns of $W_O$ that do not write the answer feel the decay only and vanish. Multiply the equations of $W_V$ and of $W_O$ by themselves and sum over heads: both mean squares equal P, and $\lambda P = \langle yf\rangle - \langle f^2\rangle$. Since $|W_VW_O| \le |W_V||W_O|$, it is $\langle yf\rangle \le \lambda_\infty P$, so
+# (a) is the section before. (b) The columns of $W_O$ that do not write the answer feel the decay only and vanish. With $o$ for the entry of $W_O$ that does, the equations of rest are
+#
+# $$\begin{aligned}\lambda W_V &= o\,\langle(y - f)\,r\rangle,\\ \lambda o &= \langle(y - f)\,W_V\cdot r\rangle .\end{aligned}$$
+#
+# Multiply the first by $W_V$ and the second by $o$: the right sides are equal, so $|W_V|^2 = o^2$ for every head, and their mean is $P$. The mean of $oW_V\cdot r$ over heads is $f$, hence $\lambda P = \langle yf\rangle - \langle f^2\rangle$. Also $\langle yf\rangle$ is the mean of $oW_V\cdot\langle yr\rangle \le |o||W_V|\lambda_\infty$, at most $\lambda_\infty P$, so
 # $\langle f^2\rangle \le (\lambda_\infty - \lambda)P$. Also $\lambda P \le \langle yf\rangle \le \sqrt{\langle y^2\rangle\langle f^2\rangle}$; square it. If $P = 0$, queries and keys feel the decay only. $\mathcal Q$ goes to infinity with its particles, so a minimum exists and is stationary. (c) One head with $W_VW_O = N\varepsilon w$, balanced, and all others
-# zero, in any block: $\mathcal Q - \mathcal Q(0) = -\varepsilon(\mu - \lambda) + \frac{\varepsilon^2}2\langle(w\cdot r)^2\rangle + \frac\lambda N|q||k|$, and take the best $\varepsilon$. (d) is (b) with $r = \bar x$.
+# zero, in any block, puts out $\varepsilon\,w\cdot r$ and has the decay $\lambda\varepsilon$ from these two and $\frac\lambda N|q||k|$ from queries and keys: $\mathcal Q - \mathcal Q(0) = -\varepsilon(\mu - \lambda) + \frac{\varepsilon^2}2\langle(w\cdot r)^2\rangle + \frac\lambda N|q||k|$, and take the best $\varepsilon$. (d) is (b) with $r = \bar x$.
 # :::
 #
 # *Provenance.* Derived here. {cite:t}`ziyin2022exact` have transitions of the first order under weight decay for nets with more than one hidden layer, and of the second order with one; {cite:t}`huan2026meanfield` have criteria for the stability of a point mass. What is proved at depth one is that between $\lambda_c$ and $\lambda_\infty$ zero is stable and, in a wide net, not global. For
@@ -666,7 +677,8 @@ seen["frozen-lasso"]
 # %% [markdown]
 # ### One head predicts the band
 #
-# Where does the upper branch end? Look at the least model that has a jump: an output $u = B(a + cM)$ from a value path B, with the attention M that it switches on, a target y, and the decay. Close to balance the decay is $\lambda(B + M/N)$ if one head of N carries it all:
+# Where does the upper branch end? Look at the least model that has a jump: an output $u = B(a + cM)$ from a value path $B$, with the attention $M$ that it switches on, a target $y$, and the decay. If one head of $N$ carries it all, its values and outputs have to be $N$ times as large in product, which makes up for its share $1/N$ of the decay, while
+# its attention acts in full and pays one share only. With balanced factors the decay is $\lambda(B + M/N)$:
 
 # %%
 B, M, a, c, y, N, u = sp.symbols("B M a c y N u", positive=True)
@@ -678,7 +690,8 @@ top = sp.solve(sp.diff(height, u), u)[0]
 top, sp.simplify(height.subs(u, top))
 
 # %% [markdown]
-# At rest the two slopes are $\lambda$ and $\lambda/N$, and the first line says that their product is $(y - u)^2cu$. So $\lambda = (y - u)\sqrt{Ncu}$ on the branch, which ends at $u = y/3$. The number of heads stands under the root: **no share of data sets with a jump means anything without the number of heads beside it**.
+# At rest the two slopes are $\lambda$ and $\lambda/N$, and the first line says that their product is $(y - u)^2cu$. So $\lambda = (y - u)\sqrt{Ncu}$ on the branch, which ends at $u = y/3$: below this top every $\lambda$ has two solutions, an upper one that is stable and a lower one that is not, and above it there is none. By hand, for $y = c = 1$ and $a = \frac12$: zero is stable from $\lambda = ay = \frac12$ on. With four heads the branch ends at
+# $\frac23\sqrt{4/3} = 0.77$, so between the two both are at rest; with one head it would end at 0.38, and there is no band. The number of heads stands under the root: **no share of data sets with a jump means anything without the number of heads beside it**.
 
 # %% tags=["remove-input"]
 seen["scalar-branch"]
@@ -714,7 +727,7 @@ seen["band-ends"]
 seen["fold-stands"]
 
 # %% [markdown]
-# The closed formula, with the best direction of queries and keys in the place of c, is a rule that errs a little more often about the band and is of no use for its end, since softmax saturates:
+# The closed formula, with the best direction of queries and keys in the place of $c$, is a rule that errs a little more often about the band and is of no use for its end, since softmax saturates:
 
 # %% tags=["remove-input"]
 seen["band-rule"]
@@ -755,16 +768,16 @@ seen["wider-lower"]
 
 # %% [markdown]
 # :::{admonition} Open: what is the infimum?
-# The lowest objective keeps falling with the width. Values and outputs count as a product of two factors, queries and keys do not. Put the product of a whole block into one head of m, with factors $\sqrt m$ times as large: the output and their share of $\frac1m\sum|\theta|^2$ stay, while the share of its queries and keys falls
+# The lowest objective keeps falling with the width. Values and outputs count as a product of two factors, queries and keys do not. Put the product of a whole block into one head of $m$, with factors $\sqrt m$ times as large: the output and their share of $\frac1m\sum|\theta|^2$ stay, while the share of its queries and keys falls
 # as $1/m$. So a minimising sequence of distributions can concentrate, and we expect that the infimum over all distributions is *not attained* and that the decay on queries and keys is free in the limit. Compact supports, which proofs assume, are where this has to act. It would be refuted by a distribution with bounded
-# support whose objective is below that of every finite net, or by a lowest objective that stops falling with m. The theorems of {cite:t}`chizat2025hidden` and {cite:t}`barboni2026training` do not decide it: they speak of other nets, or of little initial risk.
+# support whose objective is below that of every finite net, or by a lowest objective that stops falling with $m$. The theorems of {cite:t}`chizat2025hidden` and {cite:t}`barboni2026training` do not decide it: they speak of other nets, or of little initial risk.
 # :::
 
 # %% [markdown]
 # ## Four ways to scale it wrongly
 #
-# Multiply the branch by $\beta$ and the gradient by $\gamma$. The output at the start is of the size $\beta\sqrt{Jm}$, and a particle moves by $\beta\gamma$ times what the residual asks. Only $\beta = 1/\gamma = 1/(Jm)$ lets the first vanish and the second stay. {numref}`fig-five-failures` shows the others: with $1/(J\sqrt m)$, the *tangent* scaling, the output
-# stays random and particles move by $m^{-1/2}$; without $1/m$ every attention block multiplies tokens by $\sqrt m$; without $1/J$ tokens take a random walk of J steps, or walk straight on if layers share draws; without the factor $Jm$ in the learning rate nothing changes but the clock.
+# Multiply the branch by $\beta$ and the gradient by $\gamma$. The output at the start is a sum of $Jm$ terms of random sign, each multiplied by $\beta$: its size is $\beta\sqrt{Jm}$. A particle feels the residual through its own branch, so it moves by $\beta\gamma$ times what the residual asks. Only $\beta = 1/\gamma = 1/(Jm)$ lets the first vanish and the second stay. {numref}`fig-five-failures` shows the others: with $1/(J\sqrt m)$, the *tangent* scaling, the output
+# stays random and particles move by $m^{-1/2}$; without $1/m$ every attention block multiplies tokens by $\sqrt m$; without $1/J$ tokens take a random walk of $J$ steps, or walk straight on if layers share draws; without the factor $Jm$ in the learning rate nothing changes but the clock.
 
 # %% tags=["hide-input"]
 # | name: fig-five-failures
@@ -849,7 +862,7 @@ Markdown(claims.table(list(seen.values())))
 # :::{exercise}
 # :label: ex-five-1
 #
-# (★) One number $u = AB$ with target y and the objective $\frac12(u - y)^2 + \frac\lambda2(A^2 + B^2)$, $0 < \lambda < y$. Find the minimum, $\mathcal L$, $\mathcal Q^*$ and $d\mathcal Q^*/d\lambda$. What is $\lambda_c$?
+# (★) One number $u = AB$ with target $y$ and the objective $\frac12(u - y)^2 + \frac\lambda2(A^2 + B^2)$, $0 < \lambda < y$. Find the minimum, $\mathcal L$, $\mathcal Q^*$ and $d\mathcal Q^*/d\lambda$. What is $\lambda_c$?
 # :::
 #
 # :::{solution} ex-five-1
@@ -879,13 +892,13 @@ Markdown(claims.table(list(seen.values())))
 # :::{solution} ex-five-3
 # :class: dropdown
 #
-# To leading order the J increments are one and the same random vector times $1/J$: they add in amplitude, to one mean over m particles. That is J times the variance of independent layers.
+# To leading order the $J$ increments are one and the same random vector times $1/J$: they add in amplitude, to one mean over $m$ particles. That is $J$ times the variance of independent layers.
 # :::
 #
 # :::{exercise}
 # :label: ex-five-4
 #
-# (★★) A density vanishes like $s^{p-1}$ at the distance s from its end. Put m particles at the medians of m equal shares. How does the error of $\int u\,d\rho$ fall with m?
+# (★★) A density vanishes like $s^{p-1}$ at the distance $s$ from its end. Put $m$ particles at the medians of $m$ equal shares. How does the error of $\int u\,d\rho$ fall with $m$?
 # :::
 #
 # :::{solution} ex-five-4
@@ -897,7 +910,7 @@ Markdown(claims.table(list(seen.values())))
 # :::{exercise}
 # :label: ex-five-5
 #
-# (★★) Let the output of one head of N be $f = uc$ with $u = Nw^2$ and numbers $c_i$. Show that its branch ends at $\lambda = \frac2{\sqrt{27}}\sqrt N\,\langle yc\rangle^{3/2}/\langle c^2\rangle^{1/2}$, if the decay of w is $\lambda w$.
+# (★★) Let the output of one head of $N$ be $f = uc$ with $u = Nw^2$ and numbers $c_i$. Show that its branch ends at $\lambda = \frac2{\sqrt{27}}\sqrt N\,\langle yc\rangle^{3/2}/\langle c^2\rangle^{1/2}$, if the decay of $w$ is $\lambda w$.
 # :::
 #
 # :::{solution} ex-five-5
@@ -927,7 +940,7 @@ Markdown(claims.table(list(seen.values())))
 # :::{solution} ex-five-7
 # :class: dropdown
 #
-# `power.tests((0,), "cpu", **power.NARROW | {"copies": (R,) * 6})["band"]` for R between 48 and 96 crosses 0.95; {numref}`fig-five-tests` shows where.
+# `power.tests((0,), "cpu", **power.NARROW | {"copies": (R,) * 6})["band"]` for $R$ between 48 and 96 crosses 0.95; {numref}`fig-five-tests` shows where.
 # :::
 
 # %% [markdown]
