@@ -12,9 +12,9 @@ from sphinx.util.docutils import SphinxDirective
 
 
 def picture(notebook, name):
-    """The PNG and the alternative text of the figure called ``name`` in a ``notebook``, a dict. Raises LookupError without one.
+    r"""The PNG and the alternative text of the figure called ``name`` in a ``notebook``, a dict. Raises LookupError without one.
 
-    >>> cell = {"source": "# | name: fig-one\\n", "outputs": [{"data": {"image/png": "UE5H"}}]}
+    >>> cell = {"source": "# | name: fig-one\n", "outputs": [{"data": {"image/png": "UE5H"}}]}
     >>> cell["metadata"] = {"mystnb": {"image": {"alt": "A line."}}}
     >>> picture({"cells": [cell]}, "fig-one")
     (b'PNG', 'A line.')
@@ -27,10 +27,10 @@ def picture(notebook, name):
 
 
 def takes(notebook):
-    """What a chapter takes, as it says itself: minutes to read it, minutes of its exercises, and the seconds that its page took.
+    r"""What a chapter takes, as it says itself: minutes to read it, minutes of its exercises, and the seconds that its page took.
 
     >>> read = {"cell_type": "markdown", "source": "**It takes** about 70 minutes to read once and about 90 more for the exercises"}
-    >>> ran = {"cell_type": "code", "source": "", "outputs": [{"text": "59 seconds\\n"}]}
+    >>> ran = {"cell_type": "code", "source": "", "outputs": [{"text": "59 seconds\n"}]}
     >>> takes({"cells": [read, ran]})
     (70, 90, 59)
     """
