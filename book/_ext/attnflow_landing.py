@@ -27,7 +27,7 @@ def picture(notebook, name):
 
 
 def takes(notebook):
-    r"""What a chapter takes, as it says itself: minutes to read it, minutes of its exercises, and the seconds that its page took.
+    r"""What a chapter takes, as it says itself: minutes to read it and for its exercises, and the seconds that its page took.
 
     >>> read = {"cell_type": "markdown", "source": "**It takes** about 70 minutes to read once and about 90 more for the exercises"}
     >>> ran = {"cell_type": "code", "source": "", "outputs": [{"text": "59 seconds\n"}]}
@@ -43,7 +43,7 @@ def takes(notebook):
 
 
 class Card(SphinxDirective):
-    """``attnflow-card``: one chapter, by the name of its page, with the figure of option ``figure``; the content is its surprise."""
+    """``attnflow-card``: one chapter, by the name of its page, with the figure of ``figure``; the content is its surprise."""
 
     required_arguments = 1
     has_content = True
