@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import attnflow_api
+import attnflow_landing
 import attnflow_ledger
 import attnflow_versions
 
@@ -52,6 +53,8 @@ def setup(app):
     app.add_directive("attnflow-environment", attnflow_ledger.Environment)
     app.add_directive("attnflow-sensitivity", attnflow_ledger.Sensitivity)
     app.add_directive("attnflow-versions", attnflow_versions.Versions)
+    app.add_directive("attnflow-card", attnflow_landing.Card)
+    app.connect("html-page-context", attnflow_landing.load)
     app.add_directive("attnflow-api", attnflow_api.Library)
     app.connect("autodoc-process-docstring", attnflow_api.docstring)
     app.connect("autodoc-process-signature", attnflow_api.signature)
