@@ -1,4 +1,4 @@
-"""Finding again: the search and its index, the lists, what a page says of itself, what copies and what is a stop of the tab key."""
+"""Finding again: the search and its index, the lists, what a page says of itself, what is copied, where the tab key stops."""
 
 import html
 import json
@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from test_book import ROOT, SITE, STORED, built_pages, toc_pages, visit
+from test_book import ROOT, STORED, built_pages, toc_pages, visit
 from test_book import browser as browser
 from test_book import site as site
 
@@ -19,9 +19,10 @@ from attnflow.rooms import cite, rooms
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 import attnflow_cited as cited  # noqa: E402
 import attnflow_page as page_of  # noqa: E402
-import attnflow_search as search  # noqa: E402
+import attnflow_tex as tex  # noqa: E402
 
 QUERIES = tomllib.loads((Path(__file__).parent / "queries.toml").read_text(encoding="utf-8"))["query"]
+FIRST = next(iter(rooms().values()))
 CHAPTERS = [f"notebooks/{room.page}.html" for room in rooms().values()]
 INDEX = "_static/search-data.js"
 NUMBERED = r'<div class="[^"]*\b(?:proof|exercise)\b[^"]*admonition[^"]*" id="([^"]+)">'
@@ -36,7 +37,14 @@ def index(site):
 @pytest.fixture(scope="module")
 def places(index):
     """(page, anchor) -> (kind, label, title, section, text) of every place of the index."""
-    return {(index["pages"][one[0]][0], one[2]): (one[1], *one[3:]) for one in index["entries"]}
+    found = {}
+    for page, kind, anchor, label, title, *told in index["entries"]:
+        kind = index["kinds"][kind]
+        anchor = anchor or f"claim-{label.replace('.', '-')}"
+        found[index["pages"][page][0], anchor] = (kind, label, title, *told)
+    for page, names in index["api"]:
+        found |= {(index["pages"][page][0], f"attnflow.{name}"): ("api", "", name) for name in names.split()}
+    return found
 
 
 def text_of(site, name):
@@ -48,7 +56,11 @@ def test_the_index_has_every_box_figure_claim_and_term(site, places):
     for name in toc_pages():
         page = text_of(site, name)
         boxes = [one for one in re.findall(NUMBERED, page) if not one.endswith("-proof") and f'id="{one}"' in page]
-        kept = [one for one in boxes if re.search(rf'"[^"]*\b(theorem|proposition|definition|exercise)\b[^"]*" id="{one}"', page)]
+        kept = [
+            one
+            for one in boxes
+            if re.search(rf'"[^"]*\b(theorem|proposition|definition|exercise)\b[^"]*" id="{one}"', page)
+        ]
         figures = re.findall(r'<figure[^>]* id="([^"]+)"', page)
         terms = re.findall(r'<dt id="(term-[^"]+)"', page)
         claims = re.findall(r'id="(claim-[^"]+)"', page)
@@ -63,7 +75,8 @@ def test_the_index_is_small_and_its_anchors_exist(site, index, places):
     anchors = {name: set(re.findall(r'\bid="([^"]+)"', text_of(site, name))) for name, *_ in index["pages"]}
     assert [one for one in places if one[1] not in anchors[one[0]]] == []
     told = [text for _, *parts in places.values() for text in parts]
-    assert [text for text in told if re.search(r"\\[a-zA-Z(\[]|\$", text)] == []
+    commands = "|".join(["frac", "mathcal", "text", "begin", *tex.SIGNS])
+    assert [text for text in told if re.search(rf"\\(?:{commands})\b|\\[(\[]|\$[^$]*\$", text)] == []
 
 
 def test_queries_are_twenty_and_lead_to_many_pages():
@@ -82,6 +95,19 @@ def test_every_query_has_the_place_that_comes_first(browser):
     page.close()
 
 
+def test_every_number_leads_to_its_box_or_figure(browser, places):
+    labels = {
+        label: f"{page}#{anchor}"
+        for (page, anchor), (kind, label, *_) in places.items()
+        if re.search(r"^[A-Z].* \d", label)
+    }
+    page, *_ = visit(browser, "search.html")
+    asked = "all => attnflowSearch.load().then(() => all.map(one => attnflowSearch.find(one)[0].url))"
+    found = page.evaluate(asked, list(labels))
+    assert len(labels) > 80 and dict(zip(labels, found, strict=True)) == labels
+    page.close()
+
+
 def test_names_of_the_library_come_last(browser):
     page, *_ = visit(browser, "search.html")
     kinds = page.evaluate("() => attnflowSearch.load().then(() => attnflowSearch.find('softmax').map(hit => hit.kind))")
@@ -94,7 +120,8 @@ def test_results_have_a_section_and_an_excerpt(browser):
     page, _, complaints = visit(browser, "search.html", query="?q=dual+variable")
     page.wait_for_selector("#search-results li a")
     rows = page.eval_on_selector_all(
-        "#search-results li", "all => all.map(e => [e.querySelector('.found-where')?.textContent, e.querySelector('p').textContent])"
+        "#search-results li",
+        "all => all.map(e => [e.querySelector('.found-where')?.textContent, e.querySelector('p').textContent])",
     )
     assert sum(bool(where) for where, _ in rows) > len(rows) / 2
     assert max(len(text) for _, text in rows) < 200 and rows[0][1]
@@ -123,7 +150,9 @@ def test_the_box_finds_while_one_types_and_leads_there_by_keys(browser, width):
 
 
 def test_nothing_of_the_old_search_is_left(site):
-    left = [name for name in built_pages() if re.search(r"searchtools|searchindex|sphinx_highlight", text_of(site, name))]
+    left = [
+        name for name in built_pages() if re.search(r"searchtools|searchindex|sphinx_highlight", text_of(site, name))
+    ]
     assert left == [] and not (site / "searchindex.js").exists()
 
 
@@ -150,7 +179,9 @@ def test_a_title_is_said_once_and_every_page_has_a_description(site):
         said[name] = re.findall(r'<meta name="description" content="([^"]*)"', page)
     texts = [one for name in toc_pages() for one in said[name]]
     assert {name: one for name, one in said.items() if len(one) != 1 and name != "index.html"} == {}
-    assert len(set(texts)) == len(texts) and all(20 < len(html.unescape(one)) <= 160 and "\\" not in one for one in texts)
+    assert len(set(texts)) == len(texts) and all(
+        20 < len(html.unescape(one)) <= 160 and "\\" not in one for one in texts
+    )
 
 
 def test_boxes_and_claims_have_permalinks(site):
@@ -177,7 +208,10 @@ def test_a_chapter_without_a_date_gets_none():
     cells = [{"outputs": [{"text": ["54 seconds\n"]}]}, {"outputs": []}]
     assert page_of.last_run({"cells": cells}) == ({}, "")
     cells[0]["outputs"][0]["text"].insert(0, "python 3.11.7, torch 2, date 2026-11-30\n")
-    assert page_of.last_run({"cells": cells}) == ({"python": "3.11.7", "torch": "2", "date": "2026-11-30"}, "54 seconds")
+    assert page_of.last_run({"cells": cells}) == (
+        {"python": "3.11.7", "torch": "2", "date": "2026-11-30"},
+        "54 seconds",
+    )
 
 
 def test_bibtex_of_a_chapter_can_be_read():
@@ -193,7 +227,11 @@ def test_works_have_an_address_and_the_places_that_cite_them(site):
     page = text_of(site, "book/bibliography.html")
     entries = re.split(r'<div class="citation" id="', page)[1:]
     assert len(entries) == len(citations.entries())
-    alone = [one[:20] for one in entries if not re.search(r'href="https://(arxiv\.org/abs/|doi\.org/|papers\.nips\.cc/)', one)]
+    alone = [
+        one[:20]
+        for one in entries
+        if not re.search(r'href="https://(arxiv\.org/abs/|doi\.org/|papers\.nips\.cc/)', one)
+    ]
     assert alone == []
     used = {key for room in rooms().values() for key in room.cites}
     assert sum("Cited in" in one for one in entries) >= len(used) - 1
@@ -202,27 +240,35 @@ def test_works_have_an_address_and_the_places_that_cite_them(site):
 
 
 def test_a_page_that_cites_without_numbers_is_named_once():
-    assert cited.unique([("a", "x", "1.2"), ("a", "y", "1.2"), ("b", "z", "Ledger")]) == [("a", "x", "1.2"), ("b", "z", "Ledger")]
+    assert cited.unique([("a", "x", "1.2"), ("a", "y", "1.2"), ("b", "z", "Ledger")]) == [
+        ("a", "x", "1.2"),
+        ("b", "z", "Ledger"),
+    ]
 
 
-def test_a_button_copies_what_one_types(browser):
-    page, *_ = visit(browser, "book/reproduce.html")
-    page.evaluate("() => document.addEventListener('copy', () => { window.copied = document.getSelection().toString(); })")
-    assert page.locator(".cell_output button.copybtn").count() == 0
-    page.close()
+def copied(page, button):
+    """What a button copies."""
+    page.evaluate("() => document.addEventListener('copy', e => { window.copied = e.target.value; }, true)")
+    button.evaluate("e => e.click()")
+    page.wait_for_function("() => window.copied !== undefined")
+    return page.evaluate("() => window.copied").strip()
+
+
+def test_a_button_copies_bibtex_and_outputs_have_none(browser):
     page, *_ = visit(browser, CHAPTERS[0])
     assert page.locator(".cell_output button.copybtn").count() == 0 < page.locator(".cell_input button.copybtn").count()
-    button = page.locator(".chapter-about button.copybtn").first
-    page.evaluate("() => document.addEventListener('copy', e => { window.copied = document.activeElement.value; }, true)")
-    button.scroll_into_view_if_needed()
-    button.click(force=True)
-    page.wait_for_function("() => window.copied")
-    assert page.evaluate("() => window.copied").strip() == page_of.bibtex(ROOT, "2026", rooms()["foundations"])
+    assert copied(page, page.locator(".chapter-about button.copybtn").nth(0)) == page_of.bibtex(ROOT, "2026", FIRST)
+    page.evaluate("() => { delete window.copied; }")
+    assert copied(page, page.locator(".chapter-about button.copybtn").nth(1)) == cite(FIRST.name)
     page.close()
 
 
 def test_a_copied_session_has_no_prompt_and_no_output(browser):
-    page, *_ = visit(browser, "book/changes.html")
+    page, *_ = visit(browser, "book/your_own_claim.html")
+    shown = page.locator("div.highlight-console", has=page.locator(".go")).first
+    assert "$" in shown.inner_text() and len(shown.inner_text().splitlines()) > 2
+    text = copied(page, shown.locator("button.copybtn"))
+    assert re.fullmatch(r"[\w.-].*attnflow.*", text), text
     page.close()
 
 

@@ -5,6 +5,7 @@ A place is a theorem, a definition, a claim, a figure, an exercise, a term of th
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 from attnflow_tex import plain, sentence
@@ -14,8 +15,9 @@ from attnflow.claims.stored import read_run
 
 FILE = "_static/search-data.js"
 UNREAD = ("searchindex.js", "_static/searchtools.js", "_static/language_data.js", "_static/sphinx_highlight.js")
-SHORT, LONG = 160, 600  # characters of text that an entry keeps: of a place that is short itself, and of a section
-INSIDE = "a.headerlink, script, style, svg, button, .solution, .cell_input, .chapter-about, nav, .bd-search-container"
+BRIEF, SHORT, LONG = 90, 150, 280  # characters of text that an entry keeps: of a module, of what is short, of a section
+RARE = 6  # sections that a word further down may stand in, to be kept beside the text
+INSIDE = "a.headerlink, .results-list, script, style, svg, button, .solution, .cell_input, .chapter-about, nav"
 BOXES = "section, figure, dl.glossary, dl.py, section.claim, div.proof, div.exercise, div.cell, table.docutils.ledger"
 
 
@@ -61,7 +63,7 @@ class Page:
     """
 
     def __init__(self, address, article):
-        self.address, self.entries = address, []
+        self.address, self.entries, self.names, self.library = address, [], [], article.find("dt", class_="sig")
         for junk in article.select(INSIDE):
             junk.decompose()
         self.heads = {}
@@ -80,7 +82,9 @@ class Page:
 
     def add(self, kind, node, label, title, text, most=SHORT):
         """One entry: its kind, anchor, label such as "Theorem 2.1", title, section and text."""
-        self.entries.append([kind, node["id"], label, title, self.section(node), sentence(text, most)])
+        kept = sentence(text, most)
+        further = text[len(kept) - 1 :] if most != BRIEF else ""
+        self.entries.append([kind, node["id"], label, title, self.section(node), kept, further])
 
     def place(self, node):
         """Add what a node is, if it is a place."""
@@ -91,7 +95,8 @@ class Page:
             number, title = self.heads[id(node)]
             top = node.find_parent("section") is None
             kind = "chapter" if top and self.address.startswith("notebooks/") else "page" if top else "section"
-            self.add(kind, node, number, title, own(node), LONG)
+            kind = "api" if self.library and not top else kind
+            self.add(kind, node, number, title, own(node), BRIEF if kind == "api" else LONG)
         elif "admonition" in classes and {"proof", "exercise"} & set(classes):
             head = node.find("p", class_="admonition-title").extract()
             label, _, title = words(head).partition("(")
@@ -103,13 +108,11 @@ class Page:
             label = number.extract().get_text().strip() if number else "Figure"
             told = words(caption)
             first = re.split(r"(?<=[.:]) ", told)[0]
-            self.add("figure", node, label, sentence(first, 90).rstrip(".:"), told, 2 * SHORT)
+            self.add("figure", node, label, sentence(first, 90).rstrip(".:"), told, SHORT)
         elif node.name == "dt" and node["id"].startswith("term-"):
             self.add("term", node, "", words(node), words(node.find_next_sibling("dd") or node))
-        elif node.name == "dt" and "sig" in classes:
-            said = node.find_next_sibling("dd")
-            first = said.find("p", recursive=False) if said else None
-            self.add("api", node, "", node["id"].removeprefix("attnflow."), words(first) if first else "", 100)
+        elif node.name == "dt" and "sig" in classes and not {"attribute", "property"} & set(node.parent["class"]):
+            self.names.append(node["id"].removeprefix("attnflow."))
 
 
 def claims(path, pages):
@@ -118,8 +121,7 @@ def claims(path, pages):
     homes = {anchor: name for name, text in pages.items() for anchor in re.findall(r'id="(claim-[\w-]+)"', text)}
     for row in rows:
         if home := homes.get(f"claim-{row.key}"):
-            text = sentence(prose(row.statement), 2 * SHORT)
-            yield home, ["claim", f"claim-{row.key}", row.id, prose(row.title), "", text]
+            yield home, ["claim", "", row.id, prose(row.title), "", sentence(prose(row.statement), SHORT - 20), ""]
 
 
 def prose(text):
@@ -133,7 +135,10 @@ def prose(text):
 
 
 def index(pages, stored):
-    """The index of pages, address -> HTML, in reading order, and of the stored run of claims: what the browser reads."""
+    """The index of pages, address -> HTML, in reading order, and of the stored run of claims: what the browser reads.
+
+    Anchors of claims are empty, since they follow from the label. Of the library there are the names, one text a page.
+    """
     made = []
     for address, text in pages.items():
         article = BeautifulSoup(text, "html.parser").find("article", class_="bd-article")
@@ -143,7 +148,20 @@ def index(pages, stored):
     for home, entry in claims(stored, pages):
         found[home].entries.append(entry)
     listed = [[page.address, page.number, page.title] for page in made]
-    return {"pages": listed, "entries": [[at, *one] for at, page in enumerate(made) for one in page.entries]}
+    kinds = sorted({entry[0] for page in made for entry in page.entries})
+    entries = [[at, kinds.index(kind), *one] for at, page in enumerate(made) for kind, *one in page.entries]
+    names = [[at, " ".join(page.names)] for at, page in enumerate(made) if page.names]
+    return {"pages": listed, "kinds": kinds, "entries": rare(entries), "api": names}
+
+
+def rare(entries):
+    """The entries with the rare words of what they do not show in the place of it, so that these are found too."""
+    words = [set(re.findall(r"[^\W\d_]{5,}", one[-1].lower())) for one in entries]
+    count = Counter(word for own in words for word in own)
+    for one, own in zip(entries, words, strict=True):
+        shown = one[-2].lower()
+        one[-1] = " ".join(sorted(word for word in own if count[word] <= RARE and word not in shown))
+    return entries
 
 
 def written(made):

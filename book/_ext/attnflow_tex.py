@@ -14,6 +14,7 @@ LETTERS = (
     "perp ⊥ equiv ≡ prime ′ quad ; qquad ;"
 ).split()
 SIGNS = dict(zip(LETTERS[::2], LETTERS[1::2], strict=True))
+RELATIONS = set("≤≥≠≈~∝·×∈∉→←⇒↦∪∩⊂⊆≪≫≡;")  # with a space on either side
 ACCENTS = {"dot": "\u0307", "ddot": "\u0308", "hat": "\u0302", "tilde": "\u0303", "bar": "\u0304", "widehat": "\u0302"}
 ACCENTS |= {"widetilde": "\u0303", "overline": "\u0304"}
 POWERS = dict(zip("0123456789+-n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", strict=True))
@@ -30,22 +31,33 @@ def plain(tex):
         " ",
         tex,
     )
-    tex = re.sub(r"\\[dt]?frac\s*([0-9a-z])\s*([0-9a-z])", r"\1/\2", tex)
+    tex = re.sub(r"\\[dt]?frac\s*([0-9a-z])\s*([0-9a-zA-Z])", r"\1/\2", tex)
+    tex = re.sub(r"\\[dt]?frac\s*([0-9a-z])\s*\{", r"\\frac{\1}{", tex)
     for _ in range(3):  # a fraction in a fraction in a fraction
         tex = re.sub(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2", tex)
-        tex = re.sub(
-            r"\\(?:mathcal|mathbb|mathrm|mathbf|mathsf|operatorname|text|textbf|mathit)\*?\s*\{([^{}]*)\}", r"\1", tex
-        )
+        tex = re.sub(r"\\(?:text|textbf|operatorname)\*?\s*\{([^{}]*)\}", r" \1 ", tex)
+        tex = re.sub(r"\\(?:mathcal|mathbb|mathrm|mathbf|mathsf|mathit)\s*\{([^{}]*)\}", r"\1", tex)
     tex = re.sub(r"\\(?:mathcal|mathbb|mathrm|mathbf|displaystyle|limits|nolimits|operatorname)\*?\s*", " ", tex)
     for name, accent in ACCENTS.items():
         tex = re.sub(rf"\\{name}(?![a-z])\s*\{{?(\\[A-Za-z]+|[A-Za-z])\}}?", rf"\1{{}}{accent}", tex)
     tex = tex.replace(r"\|", "‖").replace(r"\\", "; ").replace("&", " ")
     tex = re.sub(r"\\[,;:!> ]", " ", tex).replace("~", " ")
-    tex = re.sub(r"\\([A-Za-z]+)\s*", lambda found: SIGNS.get(found.group(1), found.group(1) + " "), tex)
+    tex = re.sub(r"\\([A-Za-z]+)(?:\s+(?=[A-Za-z\\]))?", _sign, tex)
     tex = tex.replace("{}", "").replace("^ᵀ", "ᵀ").replace("^{ᵀ}", "ᵀ")
-    tex = re.sub(r"\^\{?([0-9n])\}?(?![/0-9])", lambda found: POWERS[found.group(1)], tex)
-    tex = re.sub(r"\^\{([^{}]{2,})\}", r"^(\1)", tex).replace("\\", "").replace("{", "").replace("}", "")
-    return unicodedata.normalize("NFC", " ".join(tex.split()))
+    tex = re.sub(r"\^([0-9n])|\^\{([0-9n+-]+)\}", _power, tex)
+    tex = re.sub(r"([_^])\{([^{}]*[^{}\w][^{}]*)\}", r"\1(\2)", tex).replace("\\", "").replace("{", "").replace("}", "")
+    return unicodedata.normalize("NFC", " ".join(tex.split()).replace(" ;", ";").replace(" ,", ",").replace(" )", ")"))
+
+
+def _sign(found):
+    """The sign of a command, a relation with spaces around it; a command that is not known by its name."""
+    sign = SIGNS.get(found[1], found[1] + " ")
+    return f" {sign} " if sign in RELATIONS else sign
+
+
+def _power(found):
+    """Digits of a power, written high."""
+    return "".join(POWERS[one] for one in found[1] or found[2])
 
 
 def sentence(text, most):

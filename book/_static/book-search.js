@@ -11,9 +11,11 @@
   let loading = null;
 
   function bare(text) {
-    let plain = text.normalize("NFD").replace(/[\u0300-\u036f]/g, "").toLowerCase();
-    for (let at = 0; at < GREEK.length; at += 2) plain = plain.replaceAll(GREEK[at], " " + GREEK[at + 1] + " ");
-    return plain;
+    const plain = text.normalize("NFD").replace(/[\u0300-\u036f]/g, "").toLowerCase();
+    return plain.replace(/[α-ω]/g, function (letter, at) {
+      const apart = (near) => (/[\p{L}\d]/u.test(near || "") ? " " : "");
+      return apart(plain[at - 1]) + (GREEK[GREEK.indexOf(letter) + 1] || letter) + apart(plain[at + 1]);
+    });
   }
 
   function tokens(text) {
@@ -32,13 +34,22 @@
   }
 
   function data(made) {
-    places = made.entries.map(function ([page, kind, anchor, label, title, section, text], id) {
+    places = made.entries.map(function ([page, what, place, label, title, section, text, more], id) {
       const [address, number, name] = made.pages[page];
+      const kind = made.kinds[what];
+      const anchor = place || `claim-${label.replaceAll(".", "-")}`;
       const where = [kind === "chapter" || kind === "page" ? "" : `${number} ${name}`.trim(), section];
-      return { id, kind, label, title, text, url: `${address}#${anchor}`, where: where.filter(Boolean).join(" › ") };
+      return { id, kind, label, title, text, more, url: `${address}#${anchor}`, where: where.filter(Boolean).join(" › ") };
     });
+    for (const [page, names] of made.api) {
+      const [address, , where] = made.pages[page];
+      for (const title of names.split(" ")) {
+        const id = places.length;
+        places.push({ id, kind: "api", label: "", title, text: "", more: "", url: `${address}#attnflow.${title}`, where });
+      }
+    }
     search = new window.MiniSearch({
-      fields: ["label", "title", "text", "where"],
+      fields: ["label", "title", "text", "more", "where"],
       tokenize: tokens,
       processTerm: forms,
     });
@@ -73,7 +84,7 @@
     return search.search(
       { combineWith, queries: words.map(one) },
       {
-        boost: { label: 6, title: 5, text: 1, where: 0.3 },
+        boost: { label: 3, title: 5, text: 1, more: 0.7, where: 0.3 },
         weights: { fuzzy: 0.2, prefix: 0.5 },
         boostDocument: (id) => WEIGHTS[places[id].kind] || 1,
       }
@@ -90,7 +101,8 @@
     const rank = function (hit) {
       const place = places[hit.id];
       const named = [place.label, place.title].map((name) => tokens(name).join(" ")).includes(asked);
-      return [named && place.kind !== "api" ? 0 : 1, place.kind === "api" ? 1 : 0, -hit.score];
+      if (named && WEIGHTS[place.kind] === 2 && place.kind !== "term") return [-1, 0, -hit.score];
+      return [named && (place.kind !== "api" || query.includes(".")) ? 0 : 1, place.kind === "api" ? 1 : 0, -hit.score];
     };
     const ranked = found.map((hit) => ({ ...places[hit.id], terms: Object.keys(hit.match), rank: rank(hit) }));
     return ranked.sort((one, other) => one.rank[0] - other.rank[0] || one.rank[1] - other.rank[1] || one.rank[2] - other.rank[2]);
@@ -141,7 +153,7 @@
     link.append(marked(element("span", "found-title"), place.title || "", place.terms));
     line.append(link);
     if (place.where) line.append(element("div", "found-where", place.where));
-    line.append(marked(element("p", "found-text"), excerpt(place.text, place.terms), place.terms));
+    if (place.text) line.append(marked(element("p", "found-text"), excerpt(place.text, place.terms), place.terms));
     return line;
   }
 
