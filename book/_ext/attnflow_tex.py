@@ -10,8 +10,8 @@ LETTERS = (
     "infty ∞ nabla ∇ partial ∂ le ≤ leq ≤ ge ≥ geq ≥ ne ≠ neq ≠ approx ≈ sim ~ propto ∝ cdot · "
     "times × sum Σ prod Π int ∫ in ∈ notin ∉ pm ± mp ∓ langle ⟨ rangle ⟩ to → rightarrow → "
     "leftarrow ← Rightarrow ⇒ mapsto ↦ sqrt √ dots … ldots … cdots … circ ∘ star ⋆ ast * otimes ⊗ "
-    "odot ⊙ oplus ⊕ cup ∪ cap ∩ subset ⊂ subseteq ⊆ forall ∀ exists ∃ ll ≪ gg ≫ mid | vert | Vert ‖ "
-    "perp ⊥ equiv ≡ prime ′ quad ; qquad ;"
+    "odot ⊙ oplus ⊕ cup ∪ cap ∩ subset ⊂ subseteq ⊆ forall ∀ exists ∃ ll ≪ gg ≫ mid | vert | "
+    "lvert | rvert | Vert ‖ perp ⊥ equiv ≡ prime ′ quad ; qquad ;"
 ).split()
 SIGNS = dict(zip(LETTERS[::2], LETTERS[1::2], strict=True))
 RELATIONS = set("≤≥≠≈~∝·×∈∉→←⇒↦∪∩⊂⊆≪≫≡;")  # with a space on either side
@@ -34,7 +34,7 @@ def plain(tex):
     tex = re.sub(r"\\[dt]?frac\s*([0-9a-z])\s*([0-9a-zA-Z])", r"\1/\2", tex)
     tex = re.sub(r"\\[dt]?frac\s*([0-9a-z])\s*\{", r"\\frac{\1}{", tex)
     for _ in range(3):  # a fraction in a fraction in a fraction
-        tex = re.sub(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2", tex)
+        tex = re.sub(r"\\[dt]?frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", _ratio, tex)
         tex = re.sub(r"\\(?:text|textbf|operatorname)\*?\s*\{([^{}]*)\}", r" \1 ", tex)
         tex = re.sub(r"\\(?:mathcal|mathbb|mathrm|mathbf|mathsf|mathit)\s*\{([^{}]*)\}", r"\1", tex)
     tex = re.sub(r"\\(?:mathcal|mathbb|mathrm|mathbf|displaystyle|limits|nolimits|operatorname)\*?\s*", " ", tex)
@@ -47,6 +47,11 @@ def plain(tex):
     tex = re.sub(r"\^([0-9n])|\^\{([0-9n+-]+)\}", _power, tex)
     tex = re.sub(r"([_^])\{([^{}]*[^{}\w][^{}]*)\}", r"\1(\2)", tex).replace("\\", "").replace("{", "").replace("}", "")
     return unicodedata.normalize("NFC", " ".join(tex.split()).replace(" ;", ";").replace(" ,", ",").replace(" )", ")"))
+
+
+def _ratio(found):
+    """A fraction on one line, sums in parentheses."""
+    return "/".join(f"({part})" if re.search(r".[+-]", part) else part for part in found.groups())
 
 
 def _sign(found):

@@ -152,7 +152,7 @@
     link.append(element("span", "found-kind", place.kind === "section" && place.label ? place.label : kind), " ");
     link.append(marked(element("span", "found-title"), place.title || "", place.terms));
     line.append(link);
-    if (place.where) line.append(element("div", "found-where", place.where));
+    if (place.where && place.where !== NAMES[place.kind]) line.append(element("div", "found-where", place.where));
     if (place.text) line.append(marked(element("p", "found-text"), excerpt(place.text, place.terms), place.terms));
     return line;
   }
