@@ -58,7 +58,7 @@ class Results(SphinxDirective):
         section = nodes.section(ids=[f"results-{room.name}"], names=[f"results-{room.name}"])
         section += nodes.title("", f"{room.number} · {room.title}")
         self.state.document.note_explicit_target(section, section)
-        parts = {"Theorems": theorems(cells), "Figures": figures(cells), "Claims": list(claims(rows))}
+        parts = {"Theorems and definitions": theorems(cells), "Figures": figures(cells), "Claims": list(claims(rows))}
         for name, lines in parts.items():
             if lines:
                 lines = [f"**{name}** ({len(lines)})", "", *lines, ""]

@@ -17,7 +17,7 @@ FILE = "_static/search-data.js"
 UNREAD = ("searchindex.js", "_static/searchtools.js", "_static/language_data.js", "_static/sphinx_highlight.js")
 BRIEF, SHORT, LONG = 90, 150, 280  # characters of text that an entry keeps: of a module, of what is short, of a section
 RARE = 6  # sections that a word further down may stand in, to be kept beside the text
-INSIDE = "a.headerlink, .results-list, script, style, svg, button, .solution, .cell_input, .chapter-about, nav"
+INSIDE = "a.headerlink, .eqno, .results-list, script, style, svg, button, .solution, .cell_input, .chapter-about, nav"
 BOXES = "section, figure, dl.glossary, dl.py, section.claim, div.proof, div.exercise, div.cell, table.docutils.ledger"
 
 
