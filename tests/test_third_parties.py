@@ -20,7 +20,7 @@ def test_what_others_made_has_a_row_with_a_licence_that_is_here():
         name = path.relative_to(ROOT).as_posix()
         (row,) = [row for row in rows(THIRD) if f"`{name}`" in row]
         texts = re.findall(r"`([^`]+(?:LICENSE|OFL)[^`]*)`", row)
-        assert texts and all((ROOT / text).stat().st_size > 2000 for text in texts), name
+        assert texts and all((ROOT / text).stat().st_size > 1000 for text in texts), name
     versions = {"vendor/mathjax/tex-mml-chtml.js": r'VERSION="(3[\d.]+)"', "tests/vendor/axe.min.js": r" v([0-9.]+)"}
     for name, pattern in versions.items():
         found = re.search(pattern, (ROOT / name).read_text(encoding="utf-8"))

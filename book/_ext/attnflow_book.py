@@ -4,8 +4,12 @@ import re
 from pathlib import Path
 
 import attnflow_api
+import attnflow_cited
 import attnflow_landing
 import attnflow_ledger
+import attnflow_page
+import attnflow_results
+import attnflow_search
 import attnflow_versions
 
 # What the theme writes and a page that is read from a disk, without a network, is better without.
@@ -18,6 +22,7 @@ TIDY = (
     (r' id="(proof|exercise|solution)(-content)?"', ""),  # the same on every box of a page
     (r'(<summary) aria-label="Toggle hidden content"', r"\1"),  # its visible text names it
     (r'role="doc-biblioentry"', 'role="listitem"'),  # the list around it may hold list items only
+    (r'<script[^>]* src="[^"]*(searchtools|language_data|sphinx_highlight|searchindex)\.js[^>]*></script>\n?', ""),
     (r'(<button[^>]*search-button-field[^>]*) aria-label="Search"', r"\1"),  # its visible text names it
 )
 
@@ -38,7 +43,7 @@ def tidy_site(app, exception):
     if exception is None and app.builder.format == "html":
         for path in Path(app.outdir).rglob("*.html"):
             before = path.read_text(encoding="utf-8")
-            after = tidy(before)
+            after = attnflow_page.linked(tidy(before))
             if after != before:
                 path.write_text(after, encoding="utf-8")
         for name in ("sphinx-thebe.js", "sphinx-thebe.css"):
@@ -48,6 +53,10 @@ def tidy_site(app, exception):
 def setup(app):
     """Register with Sphinx."""
     app.connect("build-finished", tidy_site)
+    app.connect("build-finished", attnflow_search.write_index)
+    app.connect("doctree-read", attnflow_page.foot)
+    app.connect("doctree-resolved", attnflow_cited.add)
+    app.connect("html-page-context", attnflow_page.head)
     app.add_directive("attnflow-ledger", attnflow_ledger.Ledger)
     app.add_directive("attnflow-claim", attnflow_ledger.Told)
     app.add_directive("attnflow-environment", attnflow_ledger.Environment)
@@ -55,6 +64,8 @@ def setup(app):
     app.add_directive("attnflow-versions", attnflow_versions.Versions)
     app.add_directive("attnflow-card", attnflow_landing.Card)
     app.connect("html-page-context", attnflow_landing.load)
+    app.add_directive("attnflow-results", attnflow_results.Results)
+    app.add_directive("attnflow-cite", attnflow_page.Cite)
     app.add_directive("attnflow-api", attnflow_api.Library)
     app.connect("autodoc-process-docstring", attnflow_api.docstring)
     app.connect("autodoc-process-signature", attnflow_api.signature)
