@@ -29,10 +29,10 @@ def picture(notebook, name):
 def takes(notebook):
     r"""What a chapter takes, as it says itself: minutes to read it and for its exercises, and the seconds that its page took.
 
-    >>> read = {"cell_type": "markdown", "source": "**It takes** about 70 minutes to read once and about 90 more for the exercises"}
+    >>> read = {"cell_type": "markdown", "source": "**It takes** about 7 minutes to read once and about 9 more for the exercises"}
     >>> ran = {"cell_type": "code", "source": "", "outputs": [{"text": "59 seconds\n"}]}
     >>> takes({"cells": [read, ran]})
-    (70, 90, 59)
+    (7, 9, 59)
     """
     words = "\n".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
     printed = ["".join(each.get("text", "")) for cell in notebook["cells"] for each in cell.get("outputs", [])]
