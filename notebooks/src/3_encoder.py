@@ -424,7 +424,7 @@ sp.simplify(speed - variance)
 # $\|\tilde x - \tilde x^0\| \le \tau_0C^3\,\|M - M_0\|$ with $M = W_QW_K^\top$. Together
 #
 # $$\begin{aligned}
-# \|\Psi - \Psi_0\| \le \chi\big(\|&\Delta W_V\| + \tau_0C^2B_V\\
+# \|\Psi - \Psi_0\| \le{}& \chi\big(\|\Delta W_V\| + \tau_0C^2B_V\\
 # &\times(B_K\|\Delta W_Q\| + B_Q\|\Delta W_K\|)\big).
 # \end{aligned}$$
 #
