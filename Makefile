@@ -17,6 +17,7 @@ ARGS ?=
 PY := .venv/bin/python
 READY := .venv/.ready
 GRADING := .venv-grading/.ready
+LAB := .venv-lab/.ready
 # An environment holds the path of the folder in which it was made: after a move it is mended before anything else.
 MOVED := $(shell grep -q '^command = ' .venv/pyvenv.cfg 2>/dev/null && ! grep -qF " $$(pwd -P)/.venv" .venv/pyvenv.cfg && echo moved)
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
@@ -58,9 +59,8 @@ grade: $(READY) ## grade submissions, one folder a student (SUBMISSIONS=dir SALT
 bench: $(READY) ## time the library against what one would write instead: each room, and the loop of a flow
 	@for file in $(filter-out benchmarks/timing.py benchmarks/yardstick.py,$(wildcard benchmarks/*.py)); do $(PY) $$file || exit 1; done
 
-lab: $(READY) ## open the notebooks in JupyterLab
-	@$(PY) -c "import jupyterlab_myst" 2>/dev/null || $(PY) -m pip install -q jupyterlab==4.6.6 jupyterlab-myst==2.7.0
-	@$(PY) -m jupyterlab --notebook-dir notebooks
+lab: $(READY) $(LAB) ## open the chapters in JupyterLab: copies in lab/, yours to change
+	@$(PY) book/build.py && $(PY) notebooks/lab.py .venv-lab/bin/python
 
 versions: $(READY) ## try the oldest and the newest releases of what the library needs (ARGS="--python PATH", ARGS=--last-good)
 	@nice $(PY) tests/versions.py --torch-index "$(TORCH_INDEX)" $(ARGS)
@@ -95,3 +95,9 @@ $(GRADING): requirements-grading.txt
 	@test -x .venv-grading/bin/python || $(PYTHON) -m venv .venv-grading
 	.venv-grading/bin/python -m pip install -q --disable-pip-version-check -r requirements-grading.txt
 	@touch $(GRADING)
+
+$(LAB): requirements-lab.txt
+	@echo "Installing JupyterLab into .venv-lab (a minute the first time)"
+	@test -x .venv-lab/bin/python || $(PYTHON) -m venv .venv-lab
+	.venv-lab/bin/python -m pip install -q --disable-pip-version-check -r requirements-lab.txt
+	@touch $(LAB)

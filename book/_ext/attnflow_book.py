@@ -18,6 +18,7 @@ TIDY = (
     (r'(<summary) aria-label="Toggle hidden content"', r"\1"),  # its visible text names it
     (r'role="doc-biblioentry"', 'role="listitem"'),  # the list around it may hold list items only
     (r'(<button[^>]*search-button-field[^>]*) aria-label="Search"', r"\1"),  # its visible text names it
+    (r'(<a href="[^"]*portable/[^"/]+\.ipynb") target="_blank"', r"\1 download"),  # to be saved, not to be shown
 )
 
 
