@@ -7,6 +7,7 @@ import io
 import json
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 import nbformat
@@ -164,7 +165,10 @@ def test_nothing_of_myst_is_left_and_every_solution_is_folded(site, name):
     notebook, stored = read(name), nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
     nbformat.validate(notebook)
     text = words(name)
-    assert re.findall(r":::|\{[\w:]+\}`|^\([\w-]+\)=|\$\$[ \t]*\([\w-]+\)|^:\w+:|\]\([\w/.-]*\.md\)", text, re.M) == []
+    assert (
+        re.findall(r":::|\{[\w:]+\}`|^\([\w-]+\)=|\$\$[ \t]*\([\w-]+\)[ \t]*$|^:\w+:|\]\([\w/.-]*\.md\)", text, re.M)
+        == []
+    )
     source = "\n".join(cell.source for cell in stored.cells if cell.cell_type == "markdown")
     solutions = len(re.findall(r"^:::\{solution\}", source, re.M))
     assert solutions > 0 and text.count("<details><summary>Solution</summary>\n\n") == solutions == text.count(
@@ -211,15 +215,13 @@ def test_numbers_are_those_of_the_page(pages, name):
     page, text = pages[name], words(name)
 
     def shown(selector):
-        return [" ".join(node.get_text().split()) for node in page.select(selector)]
+        return [" ".join(node.get_text().replace("’", "'").split()) for node in page.select(selector)]
 
     equations = shown("span.eqno")
     assert len(equations) > 3 and [f"({one})" for one in re.findall(r"\\tag\{([\d.]+)\}", text)] == equations
     boxes = shown(".theorem > .admonition-title, .proposition > .admonition-title, .definition > .admonition-title")
     found = re.findall(r"^> \*\*((?:Theorem|Proposition|Definition) [\d.]+ \(.+\))\.\*\*$", text, re.M)
-    assert len(boxes) > 1 and [re.sub(r"[$*]", "", one) for one in found] == [
-        re.sub(r"\\[()]", "", one) for one in boxes
-    ]
+    assert boxes and [re.sub(r"[$*]", "", one) for one in found] == [re.sub(r"\\[()]", "", one) for one in boxes]
     figures = shown("figcaption .caption-number")
     assert len(figures) > 3 and re.findall(r"^\*\*(Figure [\d.]+)\.\*\* ", text, re.M) == figures
     exercises = shown(".exercise > .admonition-title")
@@ -228,9 +230,14 @@ def test_numbers_are_those_of_the_page(pages, name):
     assert [re.sub(r"^#+ |[*$`]", "", one) for one in re.findall(r"^#+ .*$", text, re.M)] == headings
 
 
+def without_brackets(text):
+    """A text on one line without brackets and commas: the book writes [2021] where a notebook writes (2021)."""
+    return " ".join(re.sub(r"[()\[\],]", "", text).split())
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_references_say_what_the_page_says(pages, name):
-    """Numbers of equations, theorems, figures and exercises in the text, and the works that it cites, in reading order."""
+    """Numbers of equations, theorems, figures and exercises in the text, in reading order, and how often which work is cited."""
     page = copy.copy(pages[name])
     for node in page.select(".math, .eqno, .solution > .admonition-title"):
         node.decompose()
@@ -238,11 +245,9 @@ def test_references_say_what_the_page_says(pages, name):
     number = rf"\(\d+\.\d+\)|\b{KINDS}\s+\d+\.\d+\b"
     found, wanted = (["".join(one.split()) for one in re.findall(number, each)] for each in (text, page.get_text()))
     assert len(found) > 20 and found == wanted
-    name_and_year = r"[^\W\d][^()\[\],;]*?(?: et al\.| and [^()\[\],;]+)?,? [(\[]?\d{4}[)\]]?"
-    cited = [re.sub(r"[()\[\],]", "", one.get_text()) for one in page.select('a[href*="bibliography.html#id"]')]
-    linked = re.findall(r"\[([^\]\[]+)\]\(https://(?:doi|arxiv)", text)
-    assert linked and not [one for one in linked if not re.fullmatch(name_and_year, one)]
-    assert [one for one in (re.sub(r"[()\[\],]", "", one) for one in linked) if one not in cited] == []
+    shown = without_brackets(page.get_text())
+    works = Counter(map(without_brackets, re.findall(r"\[([^\]\[]+)\]\(https://(?:doi|arxiv)", text)))
+    assert len(works) > 4 and {one: shown.count(one) for one in works} == works
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -251,7 +256,8 @@ def test_a_chapter_offers_its_portable_notebook(site, name):
     (link,) = page.select("a[download]")
     assert (SITE / "notebooks" / link["href"]).resolve() == (SITE / "portable" / f"{name}.ipynb").resolve()
     script = (SITE / "portable" / f"{name}.js").read_text(encoding="utf-8")
-    assert json.loads(script.removeprefix("attnflowNotebook(").removesuffix(");\n")) == read(name)
+    file = (SITE / "portable" / f"{name}.ipynb").read_text(encoding="utf-8")
+    assert json.loads(script.removeprefix("attnflowNotebook(").removesuffix(");\n")) == json.loads(file)
 
 
 @pytest.mark.parametrize("name", NAMES[:1])

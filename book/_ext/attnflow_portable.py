@@ -30,7 +30,8 @@ def number(parts):
 def sections(env, page):
     """The sections of a ``page`` in reading order: (all their anchors, number or ""), from the environment ``env``."""
     known, found = env.toc_secnumbers.get(page, {}), []
-    for section in env.get_doctree(page).findall(nodes.section):
+    titled = (one for one in env.get_doctree(page).findall(nodes.section) if one and isinstance(one[0], nodes.title))
+    for section in titled:  # boxes are made of sections too
         place = f"#{section['ids'][0]}" if found else ""
         found.append((section["ids"], number(known.get(place))))
     return found
@@ -70,8 +71,8 @@ def read(env, pages):
         counted = numbers[known["docname"]].get(known["countertype"], {}).get(label)
         book.numbered[label] = f"{known['realtype'].title()} {number(counted)}".strip()
     for label, known in env.sphinx_exercise_registry.items():
-        counted = numbers[known["docname"]].get("exercise", {}).get(label)
-        book.numbered[label] = f"Exercise {number(counted)}".strip()
+        if counted := numbers[known["docname"]].get("exercise", {}).get(label):  # a solution has none
+            book.numbered[label] = f"Exercise {number(counted)}"
     placed = {
         (page, one): (told, not at)
         for page in pages
