@@ -11,6 +11,8 @@ FORCE ?=
 SALT ?= public
 SUBMISSIONS ?=
 UNSAFE ?=
+# SOURCE=1: `make lab` opens the notebooks that the book is built from.
+SOURCE ?=
 # Options of `make claims`, `make mutants` and `make versions`, for example ARGS="--chapter foundations".
 ARGS ?=
 
@@ -59,8 +61,8 @@ grade: $(READY) ## grade submissions, one folder a student (SUBMISSIONS=dir SALT
 bench: $(READY) ## time the library against what one would write instead: each room, and the loop of a flow
 	@for file in $(filter-out benchmarks/timing.py benchmarks/yardstick.py,$(wildcard benchmarks/*.py)); do $(PY) $$file || exit 1; done
 
-lab: $(READY) $(LAB) ## open the chapters in JupyterLab: copies in lab/, yours to change
-	@$(PY) book/build.py && $(PY) notebooks/lab.py .venv-lab/bin/python
+lab: $(READY) $(LAB) ## open the chapters in JupyterLab: copies in lab/, yours to change (SOURCE=1: those of the book, with MyST)
+	@$(PY) book/build.py && $(PY) notebooks/lab.py .venv-lab/bin/python $(if $(SOURCE),--source)
 
 versions: $(READY) ## try the oldest and the newest releases of what the library needs (ARGS="--python PATH", ARGS=--last-good)
 	@nice $(PY) tests/versions.py --torch-index "$(TORCH_INDEX)" $(ARGS)

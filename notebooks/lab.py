@@ -1,6 +1,6 @@
 """Copy the portable notebooks into the folder ``lab`` and open them in JupyterLab.
 
-What a reader changed is never overwritten: a copy is replaced only where it still is, byte for byte, what was copied last time.
+What a reader changed is never overwritten: a copy is replaced only where its cells are still those that were copied last time.
 The folder lies outside ``_build``, which every build of the book empties, and git ignores it. Lab runs in an environment of its
 own and starts its kernels in the one of the book.
 """
@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
+
 ROOT = Path(__file__).resolve().parent.parent
 PORTABLE = ROOT / "_build" / "html" / "portable"
 FOLDER = ROOT / "lab"
@@ -20,7 +22,14 @@ COPIED = ".copied.json"  # in the folder: name -> hash of what was copied
 
 
 def _hash(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """A hash of the cells of a notebook, texts and outputs: Lab rewrites the rest of a file that was only opened."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        cells = nbformat.reads(text, as_version=4).cells
+    except nbformat.reader.NotJSONError:
+        return hashlib.sha256(text.encode()).hexdigest()
+    told = json.dumps([(cell.cell_type, cell.source, cell.get("outputs")) for cell in cells], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def copy(source=PORTABLE, folder=FOLDER):
@@ -49,13 +58,19 @@ def copy(source=PORTABLE, folder=FOLDER):
     return told
 
 
-def kernel(folder, python=sys.executable):
-    """Write down in a ``folder`` for Jupyter how a kernel is started: with the ``python`` of the book. Returns the folder.
+def settings(folder, myst=False, python=sys.executable):
+    """Write down in a ``folder`` how Lab works: with kernels of the book's ``python``, and with ``myst`` or without it.
 
-    It is written anew each time, so that it holds after the folder of the book was moved.
+    Without, since the portable notebooks are plain and the extension would number their theorems anew. It is written each time,
+    so that it holds after the folder of the book was moved. Lab asks nobody for news. Returns the folder.
     """
-    place = folder / "kernels" / "python3"
-    place.mkdir(parents=True, exist_ok=True)
+    place, config = folder / "kernels" / "python3", folder / "labconfig"
+    for each in (place, config):
+        each.mkdir(parents=True, exist_ok=True)
+    disabled = {
+        "disabledExtensions": {"jupyterlab-myst": not myst, "@jupyterlab/apputils-extension:announcements": True}
+    }
+    (config / "page_config.json").write_text(json.dumps(disabled) + "\n", encoding="utf-8")
     command = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     told = {"argv": command, "display_name": "Python 3", "language": "python", "metadata": {"debugger": True}}
     (place / "kernel.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
@@ -63,9 +78,12 @@ def kernel(folder, python=sys.executable):
 
 
 def environment(folder):
-    """The variables for Lab: kernels are looked for in a ``folder`` first; nothing is asked of a network."""
-    paths = os.pathsep.join(filter(None, (str(folder), os.environ.get("JUPYTER_PATH"))))
-    return os.environ | {"JUPYTER_PATH": paths, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    """The variables for Lab, which looks for kernels and settings in a ``folder`` first."""
+    found = {
+        name: os.pathsep.join(filter(None, (str(folder), os.environ.get(name))))
+        for name in ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH")
+    }
+    return os.environ | found | {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
 
 def command(python, folder=FOLDER):
@@ -77,14 +95,16 @@ def main(arguments=None):
     """Copy, say so, and open Lab. Returns the exit status."""
     parser = argparse.ArgumentParser(description="Open the chapters in JupyterLab.")
     parser.add_argument("python", help="the interpreter that has jupyterlab")
-    python = Path(parser.parse_args(arguments).python).absolute()
-    if not PORTABLE.is_dir():
+    parser.add_argument("--source", action="store_true", help="the stored notebooks of the book, with MyST, to be read")
+    options = parser.parse_args(arguments)
+    if not options.source and not PORTABLE.is_dir():
         print("the book is not built: make book", file=sys.stderr)
         return 2
-    print(f"Notebooks: {FOLDER}", *copy(), sep="\n")
-    return subprocess.run(
-        command(python), env=environment(kernel(python.parents[1] / "kernels-of-the-book"))
-    ).returncode
+    python = Path(options.python).absolute()
+    folder = ROOT / "notebooks" if options.source else FOLDER
+    print(f"Notebooks: {folder}", *([] if options.source else copy()), sep="\n")
+    known = environment(settings(python.parents[1] / "of-the-book", myst=options.source))
+    return subprocess.run(command(python, folder), env=known).returncode
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def server(tmp_path_factory):
         "--LabApp.news_url=",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
-    variables = lab.environment(lab.kernel(home / "kernels")) | {
+    variables = lab.environment(lab.settings(home / "of-the-book")) | {
         "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
         "JUPYTER_CONFIG_DIR": str(home / "config"),

@@ -5,10 +5,12 @@ import copy
 import importlib.util
 import io
 import json
+import os
 import re
 import sys
 from collections import Counter
 from pathlib import Path
+from unittest.mock import Mock
 
 import nbformat
 import pytest
@@ -277,32 +279,39 @@ def test_the_button_saves_it_from_a_page_on_a_disk(browser, name):
 
 @pytest.fixture
 def copies(tmp_path):
-    """The book's notebooks and the reader's. Returns (write one of the book's, the folder of the reader, copy)."""
+    """Notebooks of the book and of a reader. Returns (write one, by default of the book; the folder of the reader; copy)."""
     source, folder = tmp_path / "portable", tmp_path / "lab"
     source.mkdir()
-    return (lambda name, text: (source / name).write_text(text)), folder, lambda: lab.copy(source, folder)
+
+    def write(name, text, place=source, **metadata):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)], metadata=metadata)
+        nbformat.write(notebook, place / name)
+
+    return write, folder, lambda: lab.copy(source, folder)
 
 
 def test_a_copy_that_nobody_changed_follows_the_book(copies):
     write, folder, copy_them = copies
     write("1_a.ipynb", "old")
     assert copy_them() == ["1_a.ipynb: copied"] and copy_them() == []
+    write("1_a.ipynb", "old", folder, opened="in Lab")
     write("1_a.ipynb", "new")
-    assert copy_them() == ["1_a.ipynb: replaced by the newer one of the book"]
-    assert (folder / "1_a.ipynb").read_text() == "new"
+    assert copy_them() == ["1_a.ipynb: replaced by the newer one of the book"] and copy_them() == []
+    assert nbformat.read(folder / "1_a.ipynb", as_version=4).cells[0].source == "new"
 
 
 def test_what_a_reader_changed_stays_and_is_told(copies):
     write, folder, copy_them = copies
     write("1_a.ipynb", "old")
     copy_them()
-    (folder / "1_a.ipynb").write_text("mine")
+    write("1_a.ipynb", "mine", folder)
+    before = (folder / "1_a.ipynb").read_bytes()
     assert copy_them() == ["1_a.ipynb: yours, as you left it"]
     write("1_a.ipynb", "new")
     told = "1_a.ipynb: yours is kept; the book has a newer one, rename yours and start again to get it"
-    assert copy_them() == [told] == copy_them() and (folder / "1_a.ipynb").read_text() == "mine"
+    assert copy_them() == [told] == copy_them() and (folder / "1_a.ipynb").read_bytes() == before
     (folder / "1_a.ipynb").rename(folder / "mine.ipynb")
-    assert copy_them() == ["1_a.ipynb: copied"] and (folder / "mine.ipynb").read_text() == "mine"
+    assert copy_them() == ["1_a.ipynb: copied"] and (folder / "mine.ipynb").read_bytes() == before
 
 
 def test_a_file_that_was_there_before_is_never_overwritten(copies):
@@ -311,6 +320,36 @@ def test_a_file_that_was_there_before_is_never_overwritten(copies):
     (folder / "1_a.ipynb").write_text("from elsewhere")
     write("1_a.ipynb", "new")
     assert "yours is kept" in copy_them()[0] and (folder / "1_a.ipynb").read_text() == "from elsewhere"
+
+
+@pytest.mark.parametrize("source", [False, True])
+def test_lab_is_started_with_kernels_of_the_book(tmp_path, monkeypatch, copies, source):
+    """The portable notebooks without MyST, those of the book with it; its own kernels are found before all others."""
+    write, folder, _ = copies
+    write("1_a.ipynb", "text")
+    python = tmp_path / "env" / "bin" / "python"
+    started = []
+    monkeypatch.setattr(lab, "PORTABLE", tmp_path / "portable")
+    monkeypatch.setattr(lab, "FOLDER", folder)
+    monkeypatch.setattr(lab.copy, "__defaults__", (tmp_path / "portable", folder))
+    monkeypatch.setattr(
+        lab.subprocess, "run", lambda command, env: started.append((command, env)) or Mock(returncode=0)
+    )
+    assert lab.main([str(python), *(["--source"] if source else [])]) == 0
+    ((command, env),) = started
+    assert command[:3] == [str(python), "-m", "jupyterlab"] and folder.exists() is not source
+    assert command[3].endswith(str(ROOT / "notebooks" if source else folder))
+    first = {Path(env[name].split(os.pathsep)[0]) for name in ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH")}
+    (place,) = first
+    kernel = json.loads((place / "kernels" / "python3" / "kernel.json").read_text())
+    assert kernel["argv"][0] == sys.executable and "{connection_file}" in kernel["argv"]
+    config = json.loads((place / "labconfig" / "page_config.json").read_text())
+    assert config["disabledExtensions"]["jupyterlab-myst"] is not source
+
+
+def test_lab_without_a_book_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(lab, "PORTABLE", tmp_path / "absent")
+    assert lab.main(["python"]) == 2 and capsys.readouterr().err == "the book is not built: make book\n"
 
 
 # --- cells to start in

@@ -103,7 +103,7 @@ def works(env, text):
     lines = []
     for said in style.format_entries([entries[key] for key in sorted(keys)]):
         link = address(entries[said.key].fields)
-        lines.append(f"* {said.text.render(backend)}{f' [Read it]({link}).' if link else ''}")
+        lines.append(" ".join(f"* {said.text.render(backend)} {f'<{link}>' if link else ''}".split()))
     return "## Works cited\n\n" + "\n".join(lines)
 
 
