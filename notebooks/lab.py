@@ -32,7 +32,7 @@ def _hash(path):
     return hashlib.sha256(told.encode()).hexdigest()
 
 
-def copy(source=PORTABLE, folder=FOLDER):
+def copy(source, folder):
     """Bring the notebooks of ``source`` into a ``folder``. Returns one line for each that was written or left alone.
 
     A copy that the reader changed stays. Where the book has another one since then, the line says so, and how to get it.
@@ -86,7 +86,7 @@ def environment(folder):
     return os.environ | found | {"PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 
 
-def command(python, folder=FOLDER):
+def command(python, folder):
     """The command that starts Lab with the ``python`` of its environment in a ``folder``."""
     return [str(python), "-m", "jupyterlab", f"--ServerApp.root_dir={folder}"]
 
@@ -102,7 +102,7 @@ def main(arguments=None):
         return 2
     python = Path(options.python).absolute()
     folder = ROOT / "notebooks" if options.source else FOLDER
-    print(f"Notebooks: {folder}", *([] if options.source else copy()), sep="\n")
+    print(f"Notebooks: {folder}", *([] if options.source else copy(PORTABLE, FOLDER)), sep="\n")
     known = environment(settings(python.parents[1] / "of-the-book", myst=options.source))
     return subprocess.run(command(python, folder), env=known).returncode
 

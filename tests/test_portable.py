@@ -331,7 +331,6 @@ def test_lab_is_started_with_kernels_of_the_book(tmp_path, monkeypatch, copies, 
     started = []
     monkeypatch.setattr(lab, "PORTABLE", tmp_path / "portable")
     monkeypatch.setattr(lab, "FOLDER", folder)
-    monkeypatch.setattr(lab.copy, "__defaults__", (tmp_path / "portable", folder))
     monkeypatch.setattr(
         lab.subprocess, "run", lambda command, env: started.append((command, env)) or Mock(returncode=0)
     )
