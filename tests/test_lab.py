@@ -130,16 +130,16 @@ SEEN = """() => {
 
 @pytest.fixture(scope="module", params=NAMES)
 def page(window, server, request):
-    """One chapter in Lab."""
+    """One chapter in Lab: its name, its page."""
     page = opened(window, server, request.param)
-    page.name = request.param
-    yield page
+    yield request.param, page
     page.close()
 
 
 def test_lab_shows_a_chapter_as_the_book_means_it(page):
+    name, page = page
     seen = page.evaluate(SEEN)
-    source = (lab.PORTABLE / f"{page.name}.ipynb").read_text(encoding="utf-8")
+    source = (lab.PORTABLE / f"{name}.ipynb").read_text(encoding="utf-8")
     assert seen["tags"] == [f"({one})" for one in re.findall(r"\\tag\{([\d.]+)\}", source)]
     assert seen["broken"] == seen["open"] == 0
     assert seen["solutions"] == ["Solution"] * source.count("<summary>")
@@ -154,7 +154,8 @@ FIRST = {  # the cell to start in of one exercise, by words of it, and what it p
 
 
 def test_lab_runs_a_cell_in_the_environment_of_the_book(page):
-    words, printed = FIRST[page.name]
+    name, page = page
+    words, printed = FIRST[name]
     cell = page.locator(".jp-CodeCell", has_text=words)
     cell.locator(".cm-content").click()
     page.keyboard.press("Shift+Enter")

@@ -265,12 +265,13 @@ def test_a_chapter_offers_its_portable_notebook(site, name):
 @pytest.mark.parametrize("name", NAMES[:1])
 def test_the_button_saves_it_from_a_page_on_a_disk(browser, name):
     page, requests, complaints = test_book.visit(browser, f"notebooks/{name}.html")
-    assert not [url for url in requests if "/portable/" in url], "loaded before it is asked for"
+    script = (SITE / "portable" / f"{name}.js").as_uri()
+    assert script not in requests, "loaded before it is asked for"
     page.click(".dropdown-download-buttons > button")
     with page.expect_download() as saved:
         page.click(".btn-download-source-button")
     assert saved.value.suggested_filename == f"{name}.ipynb" and complaints == []
-    assert nbformat.read(saved.value.path(), as_version=4) == read(name)
+    assert nbformat.read(saved.value.path(), as_version=4) == read(name) and script in requests
     page.close()
 
 
@@ -344,6 +345,14 @@ def test_lab_is_started_with_kernels_of_the_book(tmp_path, monkeypatch, copies, 
     assert kernel["argv"][0] == sys.executable and "{connection_file}" in kernel["argv"]
     config = json.loads((place / "labconfig" / "page_config.json").read_text())
     assert config["disabledExtensions"]["jupyterlab-myst"] is not source
+
+
+def test_lab_is_pinned_and_the_page_names_its_version():
+    lines = (ROOT / "requirements-lab.txt").read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if line[0] != "#")
+    assert set(pins) == {"jupyterlab", "jupyterlab-myst"}
+    page = (ROOT / "book" / "reproduce.md").read_text(encoding="utf-8")
+    assert re.findall(r"JupyterLab ([\d.]+\d)", page) == [pins["jupyterlab"]]
 
 
 def test_lab_without_a_book_is_one_line(tmp_path, monkeypatch, capsys):
