@@ -216,7 +216,7 @@ def test_every_page_of_the_toc_is_built(site):
 
 def test_every_source_can_be_downloaded(links):
     for name in toc_pages():
-        sources = [target for target in links[name].targets if "_sources/" in target]
+        sources = [target for target in links[name].targets if re.search(r"(_sources|portable)/", target)]
         assert sources, f"{name} offers no download"
         for target in sources:
             assert ((SITE / name).parent / target).resolve().stat().st_size > 0

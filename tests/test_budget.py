@@ -19,7 +19,7 @@ def test_every_test_is_in_one_group():
     """The groups choose by markers: every combination of them that a test may carry is chosen once."""
     chosen = [re.search(r"-m '(.+)'", group["command"]) for group in groups().values()]
     rules = [found.group(1) for found in chosen if found]
-    marks = ("claims", "notebook", "browser", "course", "calls", "slow")
+    marks = ("claims", "notebook", "browser", "course", "lab", "calls", "slow")
     for own in (set(), *({mark} for mark in marks if mark != "slow"), {"notebook", "slow"}):
         told = [
             eval(compile(ast.parse(rule, mode="eval"), "", "eval"), {mark: mark in own for mark in marks})

@@ -24,6 +24,7 @@ TIDY = (
     (r'role="doc-biblioentry"', 'role="listitem"'),  # the list around it may hold list items only
     (r'<script[^>]* src="[^"]*(searchtools|language_data|sphinx_highlight|searchindex)\.js[^>]*></script>\n?', ""),
     (r'(<button[^>]*search-button-field[^>]*) aria-label="Search"', r"\1"),  # its visible text names it
+    (r'(<a href="[^"]*portable/[^"/]+\.ipynb") target="_blank"', r"\1 download"),  # to be saved, not to be shown
 )
 
 
