@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import attnflow_api
+import attnflow_filters
 import attnflow_ledger
+import attnflow_modules
 import attnflow_versions
 
 # What the theme writes and a page that is read from a disk, without a network, is better without.
@@ -47,12 +49,17 @@ def tidy_site(app, exception):
 def setup(app):
     """Register with Sphinx."""
     app.connect("build-finished", tidy_site)
+    app.add_directive("attnflow-headline", attnflow_ledger.Headline)
+    app.add_directive("attnflow-exceptions", attnflow_ledger.Exceptions)
+    app.add_directive("attnflow-statements", attnflow_ledger.Statements)
     app.add_directive("attnflow-ledger", attnflow_ledger.Ledger)
+    app.connect("doctree-resolved", attnflow_filters.folded)
     app.add_directive("attnflow-claim", attnflow_ledger.Told)
     app.add_directive("attnflow-environment", attnflow_ledger.Environment)
     app.add_directive("attnflow-sensitivity", attnflow_ledger.Sensitivity)
     app.add_directive("attnflow-versions", attnflow_versions.Versions)
     app.add_directive("attnflow-api", attnflow_api.Library)
+    attnflow_modules.setup(app)
     app.connect("autodoc-process-docstring", attnflow_api.docstring)
     app.connect("autodoc-process-signature", attnflow_api.signature)
     app.connect("autodoc-skip-member", attnflow_api.alias)
