@@ -1,11 +1,14 @@
 """What each paper states, and what became of it: ``book/statements.toml`` beside the rows of the stored run, as tables."""
 
+import re
 import tomllib
 from dataclasses import dataclass
 
 from attnflow_verdicts import GOOD, ORIGINS, VERDICTS, origin, verdict
 from attnflow_words import inline
 from docutils import nodes
+
+from attnflow import citations
 
 WRITTEN = "book/statements.toml"
 COLUMNS = ("reproduced", "reproduced with changed constants", "not reproduced", "not testable here", "not tried")
@@ -72,6 +75,19 @@ def grid(heads, body, *classes):
     return nodes.table("", group, classes=["ledger-grid", *classes])
 
 
+def authors(paper):
+    """Who wrote a ``paper``, and when, as plain text.
+
+    >>> authors("marcotte2023abide")
+    'Marcotte, Gribonval, Peyré 2023'
+    """
+    entry = citations.entries()[paper]
+    written = " ".join(re.search(r"author\s*=\s*\{(.+?)\},?\n", entry, re.S).group(1).split())
+    plain = re.sub(r"\{\\'e\}", "é", written)
+    names, year = (one.split(",")[0] for one in plain.split(" and ")), re.search(r"year\s*=\s*.(\d+)", entry).group(1)
+    return f"{', '.join(names)} {year}"
+
+
 def short(word):
     """A verdict as the head of a column of counts."""
     return word.removeprefix("reproduced ")
@@ -135,7 +151,7 @@ def matrix(told, rows, cite):
             lines.append([said, [nodes.Text(place)], [badge(judged[one])], tested(one, rows, judged[one])])
         table = grid(["it states", "origin", "verdict", "claims"], lines, "ledger-statements")
         told_of = ", ".join(f"{count} {short(word)}" for word, count in zip(COLUMNS, many, strict=True) if count)
-        title = nodes.inline("", "", *cite(paper), nodes.Text(f": {told_of}"), ids=[f"states-{paper}"])
+        title = nodes.inline("", f"{authors(paper)}: {told_of}", ids=[f"states-{paper}"])
         opening, closing = '<details class="ledger-states" open><summary>', "</details>"
         tags = [nodes.raw("", tag, format="html") for tag in (opening, "</summary>", closing)]
         parts += [tags[0], title, tags[1], table, tags[2]]
