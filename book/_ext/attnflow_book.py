@@ -10,6 +10,9 @@ import attnflow_ledger
 import attnflow_page
 import attnflow_results
 import attnflow_search
+import attnflow_filters
+import attnflow_ledger
+import attnflow_modules
 import attnflow_versions
 
 # What the theme writes and a page that is read from a disk, without a network, is better without.
@@ -58,7 +61,11 @@ def setup(app):
     app.connect("doctree-read", attnflow_page.foot)
     app.connect("doctree-resolved", attnflow_cited.add)
     app.connect("html-page-context", attnflow_page.head)
+    app.add_directive("attnflow-headline", attnflow_ledger.Headline)
+    app.add_directive("attnflow-exceptions", attnflow_ledger.Exceptions)
+    app.add_directive("attnflow-statements", attnflow_ledger.Statements)
     app.add_directive("attnflow-ledger", attnflow_ledger.Ledger)
+    app.connect("doctree-resolved", attnflow_filters.folded)
     app.add_directive("attnflow-claim", attnflow_ledger.Told)
     app.add_directive("attnflow-environment", attnflow_ledger.Environment)
     app.add_directive("attnflow-sensitivity", attnflow_ledger.Sensitivity)
@@ -68,6 +75,7 @@ def setup(app):
     app.add_directive("attnflow-results", attnflow_results.Results)
     app.add_directive("attnflow-cite", attnflow_page.Cite)
     app.add_directive("attnflow-api", attnflow_api.Library)
+    attnflow_modules.setup(app)
     app.connect("autodoc-process-docstring", attnflow_api.docstring)
     app.connect("autodoc-process-signature", attnflow_api.signature)
     app.connect("autodoc-skip-member", attnflow_api.alias)
