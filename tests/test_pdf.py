@@ -23,8 +23,8 @@ TOP, BOTTOM = 19 / 297, 20 / 297  # margins, as shares of the height of a page
 # What is wider than the paper, and what a printer would cut because it scrolls on the screen.
 CUT = """() => [...document.querySelectorAll("article *")].filter(e => {
     const box = e.getBoundingClientRect(), style = getComputedStyle(e);
-    if (box.width < 2 || box.height < 2 || e.closest(".visually-hidden")) return false;
-    const hides = !/^visible|^clip/.test(style.overflowX) && !e.closest("mjx-container, svg");
+    if (box.width < 2 || box.height < 2 || e.closest(".visually-hidden, mjx-assistive-mml")) return false;
+    const hides = style.display !== "inline" && !/^visible|^clip/.test(style.overflowX) && !e.closest("mjx-container, svg");
     return box.right > innerWidth + 1 || box.left < -1 || (hides && e.scrollWidth > e.clientWidth + 1)
         || (hides && e.scrollHeight > e.clientHeight + 1);
 }).map(e => e.outerHTML.slice(0, 150))"""
