@@ -27,10 +27,13 @@ export OMP_WAIT_POLICY ?= PASSIVE
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: book test test-all mutants notebooks claims check assignments grade bench lab versions doctor help clean
+.PHONY: book pdf test test-all mutants notebooks claims check assignments grade bench lab versions doctor help clean
 
 book: $(READY) ## build the book into _build and print its address
 	@$(PY) book/build.py
+
+pdf: $(READY) ## print the whole book into _build/pdf, with Chromium, and print the address of the file
+	@$(PY) book/pdf.py
 
 test: $(READY) ## the tests of every day: lint, units, claims on two seeds, notebooks, the built book
 	@$(PY) tests/run.py

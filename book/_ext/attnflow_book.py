@@ -5,14 +5,13 @@ from pathlib import Path
 
 import attnflow_api
 import attnflow_cited
+import attnflow_filters
 import attnflow_landing
 import attnflow_ledger
+import attnflow_modules
 import attnflow_page
 import attnflow_results
 import attnflow_search
-import attnflow_filters
-import attnflow_ledger
-import attnflow_modules
 import attnflow_versions
 
 # What the theme writes and a page that is read from a disk, without a network, is better without.
