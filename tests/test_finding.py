@@ -150,12 +150,14 @@ def test_the_box_finds_while_one_types_and_leads_there_by_keys(browser, width):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_results_are_accessible(browser, theme):
-    page, *_ = visit(browser, "search.html", theme=theme, query="?q=weight+decay")
-    page.wait_for_selector("#search-results li a")
-    page.evaluate("() => document.querySelector('.search-button__button').click()")
-    page.locator(".search-button__search-container input").fill("hysteresis")
-    page.wait_for_selector(".found-live li a")
+@pytest.mark.parametrize("name, query", [("search.html", "?q=weight+decay"), ("book/licence.html", "")])
+def test_results_are_accessible(browser, name, query, theme):
+    """On the page of the search, and in the box that the keys open on another."""
+    page, *_ = visit(browser, name, theme=theme, query=query)
+    if not query:
+        page.keyboard.press("Control+k")
+        page.keyboard.type("hysteresis")
+    page.wait_for_selector("#search-results li a" if query else ".found-live li a")
     page.add_script_tag(path=str(AXE))
     found = page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")["violations"]
     assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")] == []

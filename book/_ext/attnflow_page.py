@@ -18,6 +18,7 @@ from attnflow.rooms import cite, rooms
 CITATION = "CITATION.cff"
 SPECIAL = {
     "search": "Search the theorems, claims, figures, exercises, terms and sections of the book, without a network.",
+    "prf-prf": "All theorems, propositions, definitions and proofs of the book, in the order of the alphabet.",
     "genindex": "All terms of the glossary and all names of the library, in the order of the alphabet.",
     "py-modindex": "All modules of the library, in the order of the alphabet.",
 }
