@@ -170,7 +170,7 @@ def test_a_strip_has_every_seed_in_the_band_that_is_accepted():
 def cards():
     """The cards of the built page: id of its section -> its HTML."""
     parts = re.split(r'<section class="claim" id="([^"]+)">', (SITE / LEDGER).read_text(encoding="utf-8"))
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
+    return {key: card.partition("</details>")[0] for key, card in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 def test_every_card_leads_to_the_chapter_and_to_its_line_of_code(site):  # noqa: F811
