@@ -11,13 +11,15 @@ import test_book as book
 import torch
 
 from attnflow import flow, runs
+from attnflow.attention import Kernel
 from attnflow.foundations import solvable, theory
+from attnflow.kernels import landscape, plane, wells
 
 import attnflow_closed_forms as forms  # isort: skip
 import attnflow_explorables as explorables  # isort: skip
 
 browser, site = book.browser, book.site  # fixtures
-PAGES = {"foundations": "notebooks/1_foundations.html"}
+PAGES = {"foundations": "notebooks/1_foundations.html", "kernels": "notebooks/4_kernels.html"}
 DRAWS = 200
 READ = "name => { const stage = attnflow.stages[name]; stage.refresh(); return stage.state; }"
 
@@ -45,12 +47,27 @@ def arguments(chapter, name, count):
     taken = [str(each) for each in forms.CHAPTERS[chapter]()[name][0]]
     low = {"a": -2.3, "b": -2.3, "c_0": -5, "u": -5, "tau": -3}
     high = {"a": 2.3, "b": 2.3, "t": 6, "lambda": 0.5, "eta": 1.2, "c": 5, "u": 0.99, "tau": 3, "y": 2, "u_0": 2}
-    least = {"c": 0.01, "y": 1.0, "u_0": 0.001} | ({"u": 0.001} if name == "clock_balanced" else {})
+    low |= {"x": -4, "s": 0.3, "zeta": 0.1}
+    high |= {"x": 4, "s": 2.5, "zeta": 3}
+    least = {"c": 0.01, "y": -4 if chapter == "kernels" else 1.0, "u_0": 0.001} | (
+        {"u": 0.001} if name == "clock_balanced" else {}
+    )
     return generator.uniform(
         [least.get(each, low.get(each, 0.0)) for each in taken],
         [high.get(each, 5.0) for each in taken],
         (count, len(taken)),
     )
+
+
+def missed(kernel):
+    """The loss of one query in the plane by the library: a function of (x, y, s, zeta)."""
+
+    def loss(x, y, s, zeta):
+        query, keys = (torch.tensor(each, dtype=runs.DTYPE) for each in ([x, y], [[-s, 0.0], [0.0, 0.0], [s, 0.0]]))
+        values = torch.tensor([0.5, 0.0, 1.0], dtype=runs.DTYPE)
+        return float(plane.output(query, keys, values, Kernel(kernel, zeta, 2 * zeta)) - 0.8) ** 2 / 2
+
+    return loss
 
 
 def known(chapter, name, rows):
@@ -61,6 +78,10 @@ def known(chapter, name, rows):
         "slope_a": lambda a, b, y, rate: (y - a * b) * b - rate * a,
         "slope_b": lambda a, b, y, rate: (y - a * b) * a - rate * b,
         "factor": lambda u, c: solvable.split(u, c)[0],
+        "loss_softmax": missed("softmax"),
+        "loss_gaussian": missed("gaussian"),
+        "border": lambda s, zeta: landscape.border("softmax", zeta, s),
+        "threshold": lambda: wells.threshold(0.5),
     }
     taken, expression = forms.CHAPTERS[chapter]()[name]
     function = library.get(name) or sp.lambdify(taken, expression, "math")
@@ -158,6 +179,35 @@ def test_numbers_on_the_screen_are_those_of_the_library(browser):
 
 
 @pytest.mark.browser
+def test_wells_and_ends_of_descent_are_those_of_the_library(browser):
+    """On the line of the keys, where the library knows every well; below and above the threshold of the Gaussian."""
+    page, _, complaints = opened(browser, "kernels")
+    for x, s, zeta in (
+        (-2.0, 1.0, 1.0),
+        (0.2, 1.0, 1.0),
+        (-1.9, 1.0, 0.5),
+        (-3.0, 2.0, 1.0),
+        (2.5, 0.98, 0.89),
+        (2.4, 0.98, 0.91),
+    ):
+        page.evaluate("said => { location.hash = said; }", f"kernels:x={x},y=0,s={s},zeta={zeta},t=1")
+        page.wait_for_function(
+            "want => [attnflow.stages.kernels.state.x, attnflow.stages.kernels.state.zeta].join() === want.join()",
+            arg=[x, zeta],
+        )
+        page.evaluate("attnflow.stages.kernels.refresh()")
+        shown = list(table(page, "kernels").values())
+        for place, kernel in enumerate(("softmax", "gaussian")):
+            query = landscape.queries(kernel, zeta, s)
+            assert shown[0][place] == pytest.approx(float(query.miss(np.array([x]))[0] ** 2 / 2), abs=1e-3)
+            assert shown[1][place] == pytest.approx(float(query.fate(np.array([x]))[0]), abs=1e-3), (kernel, x, s, zeta)
+            assert shown[2][place] == shown[3][place] == len(query.wells), (kernel, s, zeta)
+        assert shown[4][0] == pytest.approx(landscape.border("softmax", zeta, s), abs=1e-3)
+    assert complaints == []
+    page.close()
+
+
+@pytest.mark.browser
 def test_imbalance_is_speed_on_the_screen(browser):
     page, _, _ = opened(browser, "foundations", "t=6")
     run, predicted, ghost = table(page, "foundations")["time at which u passes y/2"]
@@ -177,6 +227,7 @@ def test_every_part_is_reached_by_tab_and_moved_by_arrows(browser, chapter):
     place = f'[data-explorable="{chapter}"]'
     count = page.locator(f"{place} :is(button, select, input, [tabindex='0'])").count()
     page.locator(f"{place} button").first.focus()
+    clock = page.evaluate(f"attnflow.stages.{chapter}.parts.clock")
     seen = []
     for _ in range(count):
         seen.append(
@@ -188,7 +239,7 @@ def test_every_part_is_reached_by_tab_and_moved_by_arrows(browser, chapter):
             )
         )
         if "range" in seen[-1]["kind"] or seen[-1]["role"] == "slider":
-            key = "ArrowLeft" if seen[-1]["name"].startswith("time") else "ArrowRight"
+            key = "ArrowLeft" if seen[-1]["name"] == clock else "ArrowRight"  # the clock is at its end
             page.keyboard.press(key)
             moved = "before => document.activeElement.getAttribute('aria-valuetext') !== before"
             page.wait_for_function(moved, arg=seen[-1]["text"], timeout=2000)

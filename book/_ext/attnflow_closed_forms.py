@@ -8,6 +8,8 @@ from functools import cache
 import sympy as sp
 
 from attnflow.foundations import theory as one
+from attnflow.kernels import landscape, wells
+from attnflow.kernels import theory as four
 
 
 @cache
@@ -51,4 +53,25 @@ def foundations():
     }
 
 
-CHAPTERS = {"foundations": foundations}
+@cache
+def kernels():
+    """Chapter 4: loss and slope of one query in the plane, with three keys on a line, and where traps begin."""
+    x, y = sp.symbols("x y", real=True)
+    spread = sp.Symbol("s", positive=True)
+    trap = landscape.queries("softmax", 1.0, 1.0)  # the values and the target of the chapter, keys -1, 0, 1
+    keys = sp.Matrix([[spread * sp.Integer(int(key)), 0] for key in trap.keys])
+    values, target = sp.Matrix([sp.nsimplify(value) for value in trap.values]), sp.nsimplify(trap.target)
+    arguments, found = (x, y, spread, four.SHARPNESS), {}
+    for kernel in ("softmax", "gaussian"):
+        weights = four.scores(kernel, sp.Matrix([[x, y]]), keys, sp.Integer(1)).applyfunc(sp.exp)
+        whole = sum(weights) if kernel == "softmax" else 1
+        loss = ((weights * values)[0] / whole - target) ** 2 / 2
+        parts = {"loss": loss, "along_x": sp.diff(loss, x), "along_y": sp.diff(loss, y)}
+        matched = {four.INVERSE: 2 * four.SHARPNESS}
+        found |= {f"{name}_{kernel}": (arguments, each.subs(matched)) for name, each in parts.items()}
+    turn = wells.turn(trap.values[0]) / (2 * four.SHARPNESS * spread)
+    threshold = sp.Float(wells.threshold(trap.values[0]))
+    return found | {"border": ((spread, four.SHARPNESS), turn), "threshold": ((), threshold)}
+
+
+CHAPTERS = {"foundations": foundations, "kernels": kernels}

@@ -6,7 +6,9 @@ A text that holds what is not known here, another directive or role, is refused:
 import re
 from dataclasses import dataclass, field
 
-FENCE = re.compile(r"^(:{3,})\{([\w:-]+)\}[ \t]*(.*)$")
+import yaml
+
+FENCE = re.compile(r"^(:{3,}|`{3,})\{([\w:-]+)\}[ \t]*(.*)$")
 OPTION = re.compile(r"^:([\w-]+):[ \t]*(.*)$")
 LABEL = re.compile(r"^\([\w-]+\)=[ \t]*\n?", re.M)
 HEADING = re.compile(r"^(#{1,6}) +(.*)$", re.M)
@@ -142,6 +144,8 @@ def _boxed(name: str, title: str, options: dict, content: str, book: Book) -> st
         return quoted(f"**{name.capitalize()}**\n\n{content}")
     if name == "exercise":
         return f"**{book.of('numbered', options.get('label', ''))}{f' ({title})' if title else ''}.** {content}"
+    if name == "attnflow-explorable":
+        return quoted(f"**{book.of('numbered', options.get('name', ''))}**, which moves on the page of the book. {content}")
     if name == "solution":
         return f"<details><summary>Solution</summary>\n\n{content}\n\n</details>"
     raise NotPlain(f"the directive {name!r} has no plain form")
@@ -176,6 +180,10 @@ def pieces(text: str, book: Book) -> list:
         if end is None:
             raise NotPlain(f"{lines[at]!r} is not closed")
         inner, options = lines[at + 1 : end], {}
+        if inner and inner[0] == "---":
+            last = inner.index("---", 1)
+            options = yaml.safe_load("\n".join(inner[1:last]))
+            inner = inner[last + 1 :]
         while inner and (option := OPTION.match(inner[0])):
             options[option[1]] = option[2].strip()
             inner.pop(0)

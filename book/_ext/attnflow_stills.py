@@ -5,6 +5,7 @@ import numpy as np
 
 from attnflow import plot
 from attnflow.foundations import solvable, theory
+from attnflow.kernels import landscape, wells
 
 STILL = {"svg.hashsalt": "attnflow", "svg.fonttype": "path"}
 
@@ -40,4 +41,27 @@ def foundations(path, start=0.02, target=1.0, imbalance=2.0, reach=2.3, end=6.0)
     keep(figure, path)
 
 
-CHAPTERS = {"foundations": foundations}
+def kernels(path, reach=4.0, widest=2.6, sharpest=3.2):
+    """Chapter 4: the loss on the line of the keys for both kernels, and the sharpness from which the Gaussian has a trap.
+
+    path: of the picture; reach: of the line; widest, sharpest: of the spread and the sharpness.
+    """
+    figure, (line, plane) = plot.figure(2, height=2.6)
+    places = np.linspace(-reach, reach, 400)
+    for kernel, c, style in (("softmax", 1.0, "-"), ("gaussian", 0.5, ":"), ("gaussian", 1.0, "-")):
+        colour = "blue" if kernel == "softmax" else "orange"
+        loss = landscape.queries(kernel, c, 1.0).miss(places) ** 2 / 2
+        label = f"{kernel}, $\\zeta = {c:g}$"
+        line.plot(places, loss, color=plot.COLOURS[colour], lw=2, ls=style, label=label)
+    edge = wells.threshold(0.5)
+    spreads = np.linspace(edge / sharpest**0.5, widest, 200)
+    plot.theory(plane, spreads, (edge / spreads) ** 2)
+    plane.text(0.62 * widest, 0.6 * sharpest, "a third well", ha="center")
+    plane.text(0.14 * widest, 0.12 * sharpest, "no trap", ha="center")
+    line.set(xlabel="query $q_1$", ylabel="loss", ylim=(0, 0.5))
+    line.legend(loc="upper center")
+    plane.set(xlim=(0, widest), ylim=(0, sharpest), xlabel="spread $s$ of the keys", ylabel=r"sharpness $\zeta$")
+    keep(figure, path)
+
+
+CHAPTERS = {"foundations": foundations, "kernels": kernels}

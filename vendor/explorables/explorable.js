@@ -117,7 +117,7 @@ attnflow.stages = {};
       const { end, unit } = this.parts;
       this.button = element("button", { type: "button", class: "explorable-play" });
       this.button.addEventListener("click", () => this.press());
-      const slider = this.slider({ key: "t", label: this.parts.clock, unit, min: 0, max: end, step: end / 600, digits: 2 });
+      const slider = this.slider({ key: "t", label: this.parts.clock, unit, min: 0, max: end, step: 0.01, digits: 2 });
       slider.querySelector("input").addEventListener("input", () => this.play(false));
       this.views.push(() => {
         const text = still.matches ? "Step" : this.playing ? "Pause" : "Play";
@@ -267,7 +267,7 @@ attnflow.stages = {};
       const apart = (size) => ({ ticksDistance: TICKS.find((one) => one >= size / 6) || size });
       board.defaultAxes.x.defaultTicks.setAttribute(apart(box[2] - box[0]));
       board.defaultAxes.y.defaultTicks.setAttribute(apart(box[1] - box[3]));
-      board.setBoundingBox(box, board.keepaspectratio);
+      board.setBoundingBox(box);
     }
 
     /* Shades under a board. Returns a function of (across, up) -> a number from 0, paper, to 1. */
