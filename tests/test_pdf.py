@@ -140,7 +140,7 @@ def test_its_links_lead_somewhere(reader, book, printed):
 def test_the_page_numbers_are_right(reader, book, drawn, printed):
     where = maker.pages(printed[0])
     assert [foot for _, _, foot in drawn] == ["", *map(str, range(2, len(drawn) + 1))]
-    contents = " ".join(text for text, *_ in drawn[1 : where["page-preface"] - 1])
+    contents = "\n".join(text for text, *_ in drawn[1 : where["page-preface"] - 1])
     told = [int(number) for number in re.findall(r"(\d+)\s*$", contents, re.M)]
     asked = [where[one["data-page-of"]] for one in book.select(".contents [data-page-of]")]
     assert [number for number in asked if number not in told] == [] and asked == sorted(asked)
