@@ -1,7 +1,7 @@
 """Print the whole book into _build/pdf/gradient-flow-in-transformers.pdf and print its address, pages, size and the time taken.
 
 The pages of the site, in the order of its table of contents, become one page: an anchor gets the name of its page in front, a
-link inside the book leads to that anchor, the solutions go to the end. A browser does not know on which page a heading will stand:
+link inside the book leads to that anchor, the solutions go to the end. No browser knows on which page a heading will stand:
 Chromium prints, the page numbers are read and written in, and it prints again until they are those that stand there.
 """
 
