@@ -1,8 +1,8 @@
 """Print the whole book into _build/pdf/gradient-flow-in-transformers.pdf and print its address, pages, size and the time taken.
 
 The pages of the site, in the order of its table of contents, become one page: an anchor gets the name of its page in front, a
-link inside the book leads to that anchor, the solutions go to the end. Chromium prints it twice. A browser does not know on which
-page a heading will stand, so the first print is read and its page numbers go into the second.
+link inside the book leads to that anchor, the solutions go to the end. No browser knows on which page a heading will stand:
+Chromium prints, the page numbers are read and written in, and it prints again until they are those that stand there.
 """
 
 import re
@@ -207,7 +207,7 @@ def pages(pdf):
 
 
 def write(chromium):
-    """Print the one page with a Chromium, twice, into PDF."""
+    """Print the one page with a Chromium into PDF, until the page numbers in it are right."""
     PDF.parent.mkdir(parents=True, exist_ok=True)
     html = PDF.with_name("book.html")
     html.write_text(one_page(), encoding="utf-8")
@@ -218,9 +218,14 @@ def write(chromium):
         tab.emulate_media(media="print", color_scheme="light")
         tab.goto(html.as_uri())
         tab.evaluate(READY)
-        for last in (False, True):
-            tab.pdf(path=PDF, format="A4", print_background=True, outline=last, tagged=last)
-            tab.evaluate(PAGES, pages(PDF))
+        told = {}
+        for _ in range(4):
+            tab.pdf(path=PDF, format="A4", print_background=True, outline=True, tagged=True)
+            found = pages(PDF)
+            if found == told:
+                break
+            told = found
+            tab.evaluate(PAGES, told)
         browser.close()
 
 
