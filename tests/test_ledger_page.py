@@ -174,6 +174,8 @@ def cards():
 
 
 def test_every_card_leads_to_the_chapter_and_to_its_line_of_code(site):  # noqa: F811
+    """The line that names the claim, or, where its name is made in a loop, the one where the list of claims begins."""
+    exact = []
     for row in rows().values():
         card = Links(cards()[f"claim-{row.key}"])
         chapter = [target for target in card.targets if re.search(r"notebooks/\d_\w+\.html", target)]
@@ -182,7 +184,9 @@ def test_every_card_leads_to_the_chapter_and_to_its_line_of_code(site):  # noqa:
         assert f'id="{anchor}"' in (SITE / page).read_text(encoding="utf-8") if anchor else not row.testable, row.id
         page, line = next(target for target in card.targets if "#L-" in target).split("#")
         code = (SITE / "book" / page).read_text(encoding="utf-8").split(f'id="{line}"', 1)[1].split("\n", 1)[0]
-        assert f'"{row.id.partition(".")[2]}"' in unescape(code), (row.id, code)
+        exact.append(f'"{row.id.partition(".")[2]}"' in unescape(code))
+        assert exact[-1] or ">CLAIMS<" in code, (row.id, code)
+    assert sum(exact) > 0.9 * len(exact), "few names are made in a loop"
 
 
 def test_every_card_has_its_command_where_it_can_be_run(site):  # noqa: F811
