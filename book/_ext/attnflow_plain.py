@@ -145,7 +145,9 @@ def _boxed(name: str, title: str, options: dict, content: str, book: Book) -> st
     if name == "exercise":
         return f"**{book.of('numbered', options.get('label', ''))}{f' ({title})' if title else ''}.** {content}"
     if name == "attnflow-explorable":
-        return quoted(f"**{book.of('numbered', options.get('name', ''))}**, which moves on the page of the book. {content}")
+        return quoted(
+            f"**{book.of('numbered', options.get('name', ''))}**, which moves on the page of the book. {content}"
+        )
     if name == "solution":
         return f"<details><summary>Solution</summary>\n\n{content}\n\n</details>"
     raise NotPlain(f"the directive {name!r} has no plain form")
