@@ -148,7 +148,7 @@ def _code(text):
 def foot(app, doctree):
     """Put the box under a chapter."""
     room = next((one for one in rooms().values() if app.env.docname == f"notebooks/{one.page}"), None)
-    if room:
+    if room and str(app.env.doc2path(app.env.docname)).endswith(".ipynb"):
         app.env.note_dependency(str(Path(app.srcdir) / CITATION))
         box = about(app.env, room)
         for link in box.findall(addnodes.pending_xref):

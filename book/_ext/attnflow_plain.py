@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
-FENCE = re.compile(r"^(:{3,}|`{3,})\{([\w:-]+)\}[ \t]*(.*)$")
+FENCE = re.compile(r"^(:{3,}|`{3}(?=\{attnflow-explorable\}))\{([\w:-]+)\}[ \t]*(.*)$")
 OPTION = re.compile(r"^:([\w-]+):[ \t]*(.*)$")
 LABEL = re.compile(r"^\([\w-]+\)=[ \t]*\n?", re.M)
 HEADING = re.compile(r"^(#{1,6}) +(.*)$", re.M)
@@ -145,9 +145,8 @@ def _boxed(name: str, title: str, options: dict, content: str, book: Book) -> st
     if name == "exercise":
         return f"**{book.of('numbered', options.get('label', ''))}{f' ({title})' if title else ''}.** {content}"
     if name == "attnflow-explorable":
-        return quoted(
-            f"**{book.of('numbered', options.get('name', ''))}**, which moves on the page of the book. {content}"
-        )
+        number = book.of("numbered", options.get("name", ""))
+        return f"**{number}.** {content} On the page of the book, this figure moves."
     if name == "solution":
         return f"<details><summary>Solution</summary>\n\n{content}\n\n</details>"
     raise NotPlain(f"the directive {name!r} has no plain form")

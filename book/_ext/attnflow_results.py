@@ -13,6 +13,8 @@ from attnflow.rooms import rooms
 
 BOX = re.compile(r"^:{3,}\{prf:(\w+)\} *(.*)\n:label: *(\S+)", re.M)
 
+MOVES = re.compile(r"^```\{attnflow-explorable\}.*?^name: (\S+)$.*?^---\n(.*?)^```$", re.M | re.S)
+
 
 def theorems(cells):
     """The numbered boxes of a chapter in reading order: lines of a list, the proofs left out."""
@@ -22,8 +24,12 @@ def theorems(cells):
 
 def figures(cells):
     """The figures of a chapter in reading order, each with the first sentence of its caption."""
-    told = [cell["metadata"]["mystnb"]["figure"] for cell in cells if "figure" in cell["metadata"].get("mystnb", {})]
-    return [f"- {{numref}}`{one['name']}`: {first(one['caption'])}" for one in told]
+    told = []
+    for cell in cells:
+        drawn = cell["metadata"].get("mystnb", {}).get("figure")
+        told += [(drawn["name"], drawn["caption"])] if drawn else []
+        told += MOVES.findall("".join(cell["source"])) if cell["cell_type"] == "markdown" else []
+    return [f"- {{numref}}`{name}`: {first(' '.join(caption.split()))}" for name, caption in told]
 
 
 def first(caption):

@@ -95,7 +95,7 @@ class Page:
             number, title = self.heads[id(node)]
             top = node.find_parent("section") is None
             kind = "chapter" if top and self.address.startswith("notebooks/") else "page" if top else "section"
-            kind = "api" if self.library and not top else kind
+            kind = "api" if self.library else kind
             self.add(kind, node, number, title, own(node), BRIEF if kind == "api" else LONG)
         elif "admonition" in classes and {"proof", "exercise"} & set(classes):
             head = node.find("p", class_="admonition-title").extract()
