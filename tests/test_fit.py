@@ -36,10 +36,10 @@ FOUND = """() => {
 def found(page, width):
     """What is cut without a sign, what scrolls, and what sticks out of the column, at a width of the window in pixels."""
     page.set_viewport_size({"width": width, "height": 900})
-    seen = None
     for _ in range(8):  # a timeline that follows the scrolling is a frame or more late
         page.wait_for_timeout(100)
-        if not (seen := page.evaluate(FOUND))["cut"]:
+        seen = page.evaluate(FOUND)
+        if not seen["cut"]:
             break
     return seen
 
