@@ -11,12 +11,15 @@ FORCE ?=
 SALT ?= public
 SUBMISSIONS ?=
 UNSAFE ?=
+# SOURCE=1: `make lab` opens the notebooks that the book is built from.
+SOURCE ?=
 # Options of `make claims`, `make mutants` and `make versions`, for example ARGS="--chapter foundations".
 ARGS ?=
 
 PY := .venv/bin/python
 READY := .venv/.ready
 GRADING := .venv-grading/.ready
+LAB := .venv-lab/.ready
 # An environment holds the path of the folder in which it was made: after a move it is mended before anything else.
 MOVED := $(shell grep -q '^command = ' .venv/pyvenv.cfg 2>/dev/null && ! grep -qF " $$(pwd -P)/.venv" .venv/pyvenv.cfg && echo moved)
 # Threads of torch that wait for one another sleep. Awake, a chapter on two threads took more than eight times as long beside one busy process.
@@ -24,10 +27,13 @@ export OMP_WAIT_POLICY ?= PASSIVE
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: book test test-all mutants notebooks claims check assignments grade bench lab versions doctor help clean
+.PHONY: book pdf test test-all mutants notebooks claims check assignments grade bench lab versions doctor help clean
 
 book: $(READY) ## build the book into _build and print its address
 	@$(PY) book/build.py
+
+pdf: $(READY) ## print the whole book into _build/pdf, with Chromium, and print the address of the file
+	@$(PY) book/pdf.py
 
 test: $(READY) ## the tests of every day: lint, units, claims on two seeds, notebooks, the built book
 	@$(PY) tests/run.py
@@ -60,9 +66,8 @@ grade: $(READY) ## grade submissions, one folder a student (SUBMISSIONS=dir SALT
 bench: $(READY) ## time the library against what one would write instead: each room, and the loop of a flow
 	@for file in $(filter-out benchmarks/timing.py benchmarks/yardstick.py,$(wildcard benchmarks/*.py)); do $(PY) $$file || exit 1; done
 
-lab: $(READY) ## open the notebooks in JupyterLab
-	@$(PY) -c "import jupyterlab_myst" 2>/dev/null || $(PY) -m pip install -q jupyterlab==4.6.6 jupyterlab-myst==2.7.0
-	@$(PY) -m jupyterlab --notebook-dir notebooks
+lab: $(READY) $(LAB) ## open the chapters in JupyterLab: copies in lab/, yours to change (SOURCE=1: those of the book, with MyST)
+	@$(PY) book/build.py && $(PY) notebooks/lab.py .venv-lab/bin/python $(if $(SOURCE),--source)
 
 versions: $(READY) ## try the oldest and the newest releases of what the library needs (ARGS="--python PATH", ARGS=--last-good)
 	@nice $(PY) tests/versions.py --torch-index "$(TORCH_INDEX)" $(ARGS)
@@ -97,3 +102,9 @@ $(GRADING): requirements-grading.txt
 	@test -x .venv-grading/bin/python || $(PYTHON) -m venv .venv-grading
 	.venv-grading/bin/python -m pip install -q --disable-pip-version-check -r requirements-grading.txt
 	@touch $(GRADING)
+
+$(LAB): requirements-lab.txt
+	@echo "Installing JupyterLab into .venv-lab (a minute the first time)"
+	@test -x .venv-lab/bin/python || $(PYTHON) -m venv .venv-lab
+	.venv-lab/bin/python -m pip install -q --disable-pip-version-check -r requirements-lab.txt
+	@touch $(LAB)

@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
 STAMP = ROOT / "_build" / "built-from"
 PACKAGE = ["pyproject.toml", "setup.py", "README.md", "LICENSE", "lib", "results"]  # what the wheel is made of
-MADE_OF = ["_config.yml", "_toc.yml", "requirements.txt", "book", "notebooks/*.ipynb", "vendor", *PACKAGE]
+TOP = ["_config.yml", "_toc.yml", "requirements.txt", "CHANGELOG.md", "CITATION.cff"]
+MADE_OF = [*TOP, "book", "notebooks/*.ipynb", "notebooks/*.toml", "vendor", *PACKAGE]
 NOT_PACKED = shutil.ignore_patterns("__pycache__", "*.egg-info", "runs")
 
 

@@ -28,6 +28,7 @@ PACKAGE = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 PINS = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and line[0] != "#"]
 TARGETS = (
     "book",
+    "pdf",
     "test",
     "test-all",
     "mutants",

@@ -15,6 +15,9 @@ from attnflow.rooms import rooms
 
 TOKEN = re.compile(r"(``.+?``|\$\$.+?\$\$|\$.+?\$|:[\w:]+:`[^`]+`|`[^`]+`|(?<!\w)\*\w[\w -]*\*(?!\w))", re.S)
 
+EXPLAINED = re.compile(r"(?:^|(?<=[.;,]\s))[ ]*((?:[a-z]\w*, )*[a-z]\w*):\s+", re.M)
+LAST = re.compile(r"(\.) (?=[A-Z])")  # where the explanation of the last parameter ends
+
 
 def as_rst(paragraph):
     r"""One paragraph of a docstring, written with ``$math$``, as reStructuredText that warns of nothing.
@@ -42,10 +45,47 @@ def as_rst(paragraph):
     return "".join(parts)
 
 
+def parameters(obj):
+    """Names of the parameters of a function, or of what makes a class; none of anything else.
+
+    >>> parameters(as_rst), parameters(3)
+    (['paragraph'], [])
+    """
+    try:
+        return list(inspect.signature(obj).parameters) if callable(obj) else []
+    except ValueError:  # some classes of the standard library do not say
+        return []
+
+
+def as_list(paragraph, names):
+    """A paragraph that explains some ``names``, "one: text; two: text. More.", as a list of definitions in reStructuredText.
+
+    What stands before and after is a paragraph of its own; one that explains none is that alone.
+
+    >>> as_list("one, two: some text. More.", ["one", "two"]).split(chr(10))
+    ['``one``, ``two``', '   some text.', '', 'More.']
+    """
+    found = [one for one in EXPLAINED.finditer(paragraph) if set(one.group(1).split(", ")) <= set(names)]
+    if not found:
+        return as_rst(paragraph)
+    parts = [as_rst(paragraph[: found[0].start()].strip())]
+    ends = [*(one.start() for one in found[1:]), len(paragraph)]
+    items, rest = [], ""
+    for one, end in zip(found, ends, strict=True):
+        text = " ".join(paragraph[one.end() : end].split())
+        if end == len(paragraph):
+            text, _, rest = LAST.sub("\\1\n", text, count=1).partition("\n")
+        term = ", ".join(f"``{name}``" for name in one.group(1).split(", "))
+        items.append(f"{term}\n{textwrap.indent(as_rst(text.rstrip(';,')), '   ')}")
+    return "\n\n".join(part for part in (*parts, "\n".join(items), as_rst(rest)) if part)
+
+
 def docstring(app, what, name, obj, options, lines):
     """Docstrings are written for people, with ``$...$``: turn the math into roles and leave doctests alone."""
-    blocks = re.split(r"(\n\s*\n)", "\n".join(lines))
-    done = [block if block.lstrip().startswith(">>>") else as_rst(block) for block in blocks]
+    blocks, names = re.split(r"(\n\s*\n)", "\n".join(lines)), parameters(obj)
+    done = [
+        block if block.lstrip().startswith(">>>") or not block.strip() else as_list(block, names) for block in blocks
+    ]
     lines[:] = "".join(done).split("\n")
 
 
@@ -112,7 +152,7 @@ def sentence(module):
 
 
 class Library(SphinxDirective):
-    """``attnflow-api``: the ground floor and every room, each a list of modules and then all that their docstrings say.
+    """``attnflow-api``: the ground floor and every room, each a list of modules, which have a page each.
 
     The lines of its content name the modules of the ground floor that come first.
     """
@@ -133,28 +173,13 @@ class Library(SphinxDirective):
         return self.part(f"room-{room.name}", f"{room.number} · {room.title}", told, of_room(room))
 
     def part(self, key, title, told, names):
-        """A section with what is ``told`` of it, a list of modules, and their own sections."""
-        names = [name for name in names if public(name)]
-        section = self.section(key, nodes.Text(title))
-        section += self.parsed([told, "", *(f"- {{py:mod}}`{name}`: {sentence(name)}" for name in names)])
-        section += [self.module(name) for name in names]
-        return section
-
-    def module(self, name):
-        """The section of one module."""
-        section = self.section(f"api-{name.replace('.', '-')}", nodes.literal("", name))
-        section += self.parsed(shown(name))
-        return section
-
-    def section(self, key, title):
-        """An empty section with an anchor and a title."""
+        """A section with what is ``told`` of it and a list of modules."""
         section = nodes.section(ids=[key], names=[key])
-        section += nodes.title("", "", title)
+        section += nodes.title("", "", nodes.Text(title))
         self.state.document.note_explicit_target(section, section)
-        return section
-
-    def parsed(self, lines):
-        """Lines of the page's own language as nodes."""
+        listed = [f"- {{py:mod}}`{name}`: {sentence(name)}" for name in names if public(name)]
         holder = nodes.container()
-        self.state.nested_parse(StringList(lines, source=self.env.docname), self.content_offset, holder)
-        return holder.children
+        lines = StringList([told, "", *listed], source=self.env.docname)
+        self.state.nested_parse(lines, self.content_offset, holder)
+        section += holder.children
+        return section

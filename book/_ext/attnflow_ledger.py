@@ -1,8 +1,13 @@
 """The claims ledger, the stamp of its run and the chaos of the sweeps, drawn from ``results`` when the book is built."""
 
+import json
 import re
 from pathlib import Path
 
+from attnflow_filters import STORED, form
+from attnflow_statements import WRITTEN, badge, counts, exceptions, matrix, statements
+from attnflow_verdicts import VERDICTS, lines, origin, strip, verdict
+from attnflow_words import inline, table
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
@@ -13,39 +18,15 @@ from attnflow.inputs import WrongUse
 from attnflow.rooms import rooms
 from attnflow.sweep import home
 
-STORED = "results/claims.json"
 ABSENT = "No run is stored yet: `make claims` writes it."
 
 
-def inline(text):
-    """Plain text with ``$math$``, ```code``` and ``*emphasis*`` as docutils nodes.
-
-    >>> [type(node).__name__ for node in inline("the *square* of $x$")]
-    ['Text', 'emphasis', 'Text', 'math']
-    """
-    kinds = {"$": nodes.math, "`": nodes.literal, "*": nodes.emphasis}
-    found = []
-    for part in re.split(r"(\$[^$]+\$|`[^`]+`|\*\w[^*$`]*\*)", text):
-        if len(part) > 2 and part[0] in kinds and part[0] == part[-1]:
-            found.append(kinds[part[0]](part[1:-1], part[1:-1]))
-        elif part:
-            found.append(nodes.Text(part))
-    return found
-
-
-def table(pairs):
-    """A definition list of (term, nodes of its text)."""
-    drawn = nodes.definition_list(classes=["claim-rows"])
-    for term, text in pairs:
-        body = nodes.definition("", nodes.paragraph("", "", *text))
-        drawn += nodes.definition_list_item("", nodes.term("", term), body)
-    return drawn
-
-
 def summary(rows):
-    """One sentence that counts the states and the controls, and one that names the rows that are not as stated."""
-    states = [row.state for row in rows]
-    told = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    """One sentence that counts the verdicts and the controls, and one that names the rows that are not as stated."""
+    found = [verdict(row) for row in rows]
+    told = ", ".join(
+        f"{found.count(word)} {'hold' if word == 'holds' else word}" for word in sorted(set(found), key=VERDICTS.index)
+    )
     tested = [row for row in rows if row.testable]
     failing = sum(row.control_fails for row in tested)
     text = f"{len(rows)} claims: {told}. Controls that fail as they must: {failing} of {len(tested)}."
@@ -54,26 +35,40 @@ def summary(rows):
     return nodes.paragraph("", "", *inline(text), classes=["ledger-summary"])
 
 
-def card(row, back="", cited=()):
-    """One claim as a section: state, kind and id, its statement and picture, and the rows of its card.
+def card(row, places=(), cited=()):
+    """One claim as a section: what is seen of it when folded, then its statement and picture, and the rows of its card.
 
-    back: address of its place in the chapter; cited: nodes behind the source.
+    places: pairs of a word and an address, of its place in the chapter and of its code; cited: nodes behind the source.
     """
     key = f"claim-{row.key}"
     section = nodes.section(ids=[key], names=[key], classes=["claim"])
     section += nodes.title("", "", *inline(row.title))
     good = row.consistent and row.state.startswith("reproduced")
-    badge = nodes.inline("", row.state, classes=["claim-state", "claim-reproduced" if good else "claim-open"])
+    head = badge(verdict(row), good)
     kind = nodes.inline("", row.kind, classes=["claim-kind"])
-    head = [badge, nodes.Text(" "), kind, nodes.Text(" "), nodes.literal("", row.id)]
-    head += [nodes.Text(" "), nodes.reference("", "in the chapter", refuri=back)] if back else []
-    section += nodes.paragraph("", "", *head, classes=["claim-head"])
+    whence = nodes.inline("", origin(row.provenance), classes=["claim-origin"])
+    seeds = [nodes.raw("", drawn, format="html")] if (drawn := strip(row)) else []
+    section += nodes.inline(
+        "", "", head, nodes.Text(" "), whence, nodes.Text(" "), kind, *seeds, classes=["claim-head"]
+    )
     section += nodes.paragraph("", "", *inline(row.statement), classes=["claim-statement"])
     if picture := row.picture():
         section += nodes.raw("", picture, format="html")
     source = [*inline(row.provenance), *([nodes.Text(". "), *cited] if cited else [])]
-    section += table([*((term, inline(text)) for term, text in row.card()), ("Source", source)])
+    section += table([*((term, inline(text)) for term, text in row.card()), ("Source", source), *run(row)])
+    ways = [
+        nodes.literal("", row.id),
+        *(nodes.reference("", "", *inline(word), refuri=address) for word, address in places),
+    ]
+    section += nodes.paragraph(
+        "", "", *[one for way in ways for one in (way, nodes.Text(" · "))][:-1], classes=["claim-ways"]
+    )
     return section
+
+
+def run(row):
+    """The command that runs a ``row``, as a row of its card; none where there is nothing to run."""
+    return [("Run it", [nodes.literal("", f"python -m attnflow claims --id {row.id}")])] if row.testable else []
 
 
 def stored(directive):
@@ -86,19 +81,61 @@ def stored(directive):
         raise directive.error(f"{STORED}: {refusal}") from refusal
 
 
-class Ledger(SphinxDirective):
-    """``attnflow-ledger``: one section a chapter, one card a claim."""
+class Drawn(SphinxDirective):
+    """The base of what draws the stored run, or says that there is none."""
 
     def run(self):
-        """Draw the cards, in the order of the book."""
-        run = stored(self)
-        if run is None:
-            return [nodes.paragraph("", "", *inline(ABSENT))]
-        rows = run[1]
+        """Draw it."""
+        kept = stored(self)
+        return (
+            [nodes.paragraph("", "", *inline(ABSENT))] if kept is None else self.draw({row.id: row for row in kept[1]})
+        )
+
+    def told(self):
+        """The statements of the papers."""
+        path = Path(self.env.srcdir) / WRITTEN
+        self.env.note_dependency(str(path))
+        return statements(path)
+
+    def cite(self, paper):
+        """Nodes that name a ``paper`` and lead to the bibliography."""
+        return self.parse_text_to_nodes(f"{{cite:t}}`{paper}`")[0].children
+
+
+class Headline(Drawn):
+    """``attnflow-headline``: how many claims there are, where they come from, and what became of them."""
+
+    def draw(self, rows):
+        """A sentence and a table of ``rows``."""
+        return [summary(list(rows.values())), counts(list(rows.values()))]
+
+
+class Exceptions(Drawn):
+    """``attnflow-exceptions``: one line for all that is not plainly reproduced."""
+
+    def draw(self, rows):
+        """A list of ``rows`` and statements."""
+        return [exceptions(self.told(), rows, self.cite)]
+
+
+class Statements(Drawn):
+    """``attnflow-statements``: what each paper states, and what became of it."""
+
+    def draw(self, rows):
+        """Tables of the statements with the verdicts of ``rows``."""
+        return matrix(self.told(), rows, self.cite)
+
+
+class Ledger(Drawn):
+    """``attnflow-ledger``: one section a chapter, one card a claim."""
+
+    def draw(self, rows):
+        """Draw the cards of the ``rows``, in the order of the book."""
+        rows = list(rows.values())
         strange = sorted({row.chapter for row in rows} - set(rooms()))
         if strange:
             raise self.error(f"{STORED} holds claims of chapters that have no room: {', '.join(strange)}")
-        drawn = [summary(rows)]
+        drawn = [form(rows)]
         for room in rooms().values():
             own = [row for row in rows if row.chapter == room.name]
             drawn += [self.chapter(room, own)] if own else []
@@ -106,20 +143,43 @@ class Ledger(SphinxDirective):
 
     def chapter(self, room, rows):
         """The section of one room: its title, the way to its page, and the cards of its claims."""
-        section = nodes.section(ids=[f"ledger-{room.name}"], names=[f"ledger-{room.name}"])
+        section = nodes.section(ids=[f"ledger-{room.name}"], names=[f"ledger-{room.name}"], classes=["ledger-chapter"])
         section += nodes.title("", "", *inline(f"{room.number} · {room.title}"))
-        section += self.parse_text_to_nodes(f"Derived, run and discussed in {{doc}}`/notebooks/{room.page}`.")
+        section += self.parse_text_to_nodes(
+            f"{len(rows)} claims, derived, run and discussed in {{doc}}`/notebooks/{room.page}`."
+        )
         notebook = Path(self.env.srcdir) / "notebooks" / f"{room.page}.ipynb"
         self.env.note_dependency(str(notebook))
-        text = notebook.read_text(encoding="utf-8") if notebook.exists() else ""
+        seen = places(notebook)
+        cards = nodes.container(classes=["ledger-cards"])  # whose titles the contents of the page leave out
         for row in rows:
             cited = self.parse_text_to_nodes("{cite}`" + ",".join(row.cite) + "`")[0].children if row.cite else ()
-            place = next((kind for kind in ("box", "row") if f'id=\\"{kind}-{row.key}\\"' in text), "")
+            place, title = seen.get(row.key, ("", ""))
             back = f"../notebooks/{room.page}.html" + (f"#{place}-{row.key}" if place else "")
-            drawn = card(row, back, cited)
+            ways = [(f"Chapter {room.number}" + (f", {title}" if title else ""), back)]
+            if row.id in lines():
+                ways.append(("its code", "api/{}.html#L-{}".format(*lines()[row.id])))
+            drawn = card(row, ways, cited)
             self.state.document.note_explicit_target(drawn, drawn)
-            section += drawn
+            cards += drawn
+        section += cards
         return section
+
+
+def places(notebook):
+    """Where a ``notebook`` shows each claim: key -> ("box" or "row", heading above it), in a box rather than in the table."""
+    if not notebook.exists():
+        return {}
+    found, heading = {}, ""
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "markdown":
+            told = re.findall(r"^##+ (.+)$", "".join(cell["source"]), re.M)
+            heading = told[-1] if told else heading
+            continue
+        for kind, key in re.findall(r'id=\\*"(box|row)-([a-z0-9-]+)', json.dumps(cell.get("outputs", []))):
+            if kind == "box" or key not in found:
+                found[key] = (kind, heading)
+    return found
 
 
 class Told(SphinxDirective):

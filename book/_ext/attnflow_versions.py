@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from attnflow_ledger import inline, table
+from attnflow_words import inline, table
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 

@@ -1,4 +1,4 @@
-/* A formula, table or output that scrolls inside itself must be reachable with the keyboard. */
+/* A formula, table or output that scrolls inside itself must be reachable with the keyboard, and nothing else. */
 (function () {
   const wide = [
     'div.math mjx-container[display="true"]',
@@ -8,9 +8,10 @@
     "span.math mjx-container",
     "div.highlight pre",
   ].join(", ");
+  const HIDDEN = 4; // pixels that are out of view before a box needs to be reached: less than a letter
   function mark() {
     for (const box of document.querySelectorAll(wide)) {
-      if (box.scrollWidth > box.clientWidth + 1 && getComputedStyle(box).overflowX !== "visible") {
+      if (box.scrollWidth > box.clientWidth + HIDDEN && getComputedStyle(box).overflowX !== "visible") {
         box.tabIndex = 0;
       } else if (box.tabIndex === 0 && box.tagName !== "PRE") {
         box.removeAttribute("tabindex");

@@ -61,7 +61,11 @@ def threads():
 def chromium():
     """The browser that tests the built book."""
     found = next((path for path in map(shutil.which, CHROMIUM) if path), None)
-    return bool(found), found or "", "only for the tests of the built book; on Debian: sudo apt install chromium"
+    return (
+        bool(found),
+        found or "",
+        "only for make pdf and the tests of the built book; on Debian: sudo apt install chromium",
+    )
 
 
 def bubblewrap():

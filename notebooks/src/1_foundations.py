@@ -87,7 +87,8 @@ plt.show()
 #
 # **It takes** about 70 minutes to read once and about 120 more for the exercises ([how that is counted](../book/preface.md)), and one minute to run on two CPU cores. No GPU is needed.
 #
-# Every symbol is on the [notation page](../book/notation.md), and every number below was computed by this page.
+# Every symbol is on the [notation page](../book/notation.md), and every number below was computed by this page. One figure moves: in
+# {numref}`fig-one-plane` you choose the start of a run, and see what becomes of it.
 
 # %% [markdown]
 # ## A path in place of steps
@@ -691,6 +692,24 @@ plt.show()
 
 # %% tags=["remove-input"]
 seen["separatrix"]
+
+# %% [markdown]
+# ### Drag the start
+#
+# In {numref}`fig-one-plane` the plane is yours. The run begins where the dot is, follows the flow, descent or Adam, and leaves a line beside
+# its own hyperbola; next to it $u(t)$ and $c(t)$ run beside their closed forms, {eq}`eq-arrival` solved for $u$ and $c(0)\,e^{-2\lambda t}$. A ghost sets out from the
+# line $a = b$. The last row but one of the table is {eq}`eq-one-step` for two numbers, beside what the next step does to $c$.
+#
+# ```{attnflow-explorable} foundations
+# ---
+# name: fig-one-plane
+# alt: >-
+#   Left, the plane of a and b: a run slides along its dashed hyperbola to the curve ab = y, a balanced one along the diagonal. Right,
+#   the product over time: the unbalanced run rises at once, the balanced one waits.
+# ---
+# Two numbers that learn, $y = 1$. Drag the start, or reach it with Tab and move it with the arrow keys. Blue is the run, dashed what is
+# predicted for the flow, orange the balanced ghost, red the minimum $ab = y$. The closed form of $u$ is that without weight decay.
+# ```
 
 # %% [markdown]
 # (sec-claims)=

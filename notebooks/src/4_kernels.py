@@ -607,6 +607,22 @@ seen["fold-proof"]
 seen["fold"]
 
 # %% [markdown]
+# {numref}`fig-four-query` has this trap in a plane: the three keys lie on the line $q_2 = 0$, and the query may leave it. Drag it, and turn the
+# spread and the sharpness until the third well is born.
+#
+# ```{attnflow-explorable} kernels
+# ---
+# name: fig-four-query
+# alt: >-
+#   Left, the loss on the line of the keys: softmax has a hill at the left, the Gaussian of sharpness one a third well, that of one half none.
+#   Right, the plane of spread and sharpness, with a dashed curve above which the third well exists.
+# ---
+# The loss of one query in the plane, values $\frac12, 0, 1$ at keys $-s, 0, s$ (small dots), target $0.8$; darker is lower. Drag the query, or reach it
+# with Tab and move it with the arrow keys. Blue is its path of descent. Dashed is what is predicted: the edge of the trap of softmax, and the
+# threshold $s\sqrt\zeta$ of the Gaussian. Red triangles are wells, counted on the line of the keys.
+# ```
+
+# %% [markdown]
 # That is a **phase boundary**: left of it the Gaussian has no trap, right of it it has. The stored map of {numref}`fig-four-map` varies the spread of the keys and the size of the start for all four kernels. Softmax knows no such boundary; a larger spread only makes its query effectively longer.
 
 # %% tags=["hide-input"]

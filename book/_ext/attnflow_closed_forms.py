@@ -1,0 +1,77 @@
+"""The closed forms that explorables draw, from the theory of each chapter: name -> (arguments, expression).
+
+Nothing is typed twice: what a chapter's ``theory.py`` states is taken from there, and what follows from it is derived.
+"""
+
+from functools import cache
+
+import sympy as sp
+
+from attnflow.foundations import theory as one
+from attnflow.kernels import landscape, wells
+from attnflow.kernels import theory as four
+
+
+@cache
+def foundations():
+    """Chapter 1: the flow of two numbers, its law, one step of descent, and u in closed form, balanced or not."""
+    a, b = sp.symbols("a b", real=True)
+    u, c, start, tau = sp.symbols("u c c_0 tau", real=True)
+    product, y, t, eta = sp.symbols("M y t eta", positive=True)
+
+    left, right, velocity = one.product_flow(1, 1, 1)
+    (force,) = (velocity[left] + velocity[right]).free_symbols - {left[0], right[0]}
+    slope = sp.diff((product - y) ** 2 / 2, product).subs(product, a * b)
+    names = {left[0]: a, right[0]: b, force: slope}
+    along_a, along_b = (velocity[each][0].xreplace(names) - one.RATE * own for each, own in ((left, a), (right, b)))
+    law = a**2 - b**2
+    moved = law.subs({a: a + eta * along_a, b: b + eta * along_b}, simultaneous=True) - law
+
+    squares = sp.solve(law.subs(b, u / a).subs(a, sp.sqrt(tau)) - c, tau)  # of a, where both ab and a^2 - b^2 are known
+    (arm,) = (root for root in sp.solve(law - c, a) if root.subs({b: 0, c: 1}) > 0)
+    (factor,) = (sp.sqrt(root) for root in squares if root.subs({u: 1, c: 1}) > 0)
+
+    logistic, *symbols = one.logistic_expression()
+    upper, lower = (sp.expand(part * sp.exp(-2 * symbols[2] * symbols[0])) for part in sp.fraction(logistic))
+    balance = sp.Symbol("c", positive=True)
+    clock, u_of, y_of = one.arrival_clock(balance)
+    even, *_ = one.arrival_clock(sp.S.Zero)
+    (inside,) = (each.args[0] for each in clock.atoms(sp.asinh))
+    (arrived,) = sp.solve(inside - sp.sinh(tau * sp.asinh(inside) / clock), u_of)
+    return {
+        "slope_a": ((a, b, y, one.RATE), along_a),
+        "slope_b": ((a, b, y, one.RATE), along_b),
+        "law": ((a, b), law),
+        "law_decayed": ((start, one.RATE, t), start * sp.exp(one.decay_flow_balance() * t)),
+        "increment": ((a, b, y, eta, one.RATE), sp.factor(moved)),
+        "arm": ((b, c), arm),
+        "factor": ((u, c), factor),
+        "logistic": ((symbols[0], symbols[1], symbols[2]), upper / lower),
+        "clock": ((balance, u_of, y_of), clock),
+        "clock_balanced": ((u_of, y_of), even),
+        "product": ((balance, tau, y_of), arrived),
+    }
+
+
+@cache
+def kernels():
+    """Chapter 4: loss and slope of one query in the plane, with three keys on a line, and where traps begin."""
+    x, y = sp.symbols("x y", real=True)
+    spread = sp.Symbol("s", positive=True)
+    trap = landscape.queries("softmax", 1.0, 1.0)  # the values and the target of the chapter, keys -1, 0, 1
+    keys = sp.Matrix([[spread * sp.Integer(int(key)), 0] for key in trap.keys])
+    values, target = sp.Matrix([sp.nsimplify(value) for value in trap.values]), sp.nsimplify(trap.target)
+    arguments, found = (x, y, spread, four.SHARPNESS), {}
+    for kernel in ("softmax", "gaussian"):
+        weights = four.scores(kernel, sp.Matrix([[x, y]]), keys, sp.Integer(1)).applyfunc(sp.exp)
+        whole = sum(weights) if kernel == "softmax" else 1
+        loss = ((weights * values)[0] / whole - target) ** 2 / 2
+        parts = {"loss": loss, "along_x": sp.diff(loss, x), "along_y": sp.diff(loss, y)}
+        matched = {four.INVERSE: 2 * four.SHARPNESS}
+        found |= {f"{name}_{kernel}": (arguments, each.subs(matched)) for name, each in parts.items()}
+    turn = wells.turn(trap.values[0]) / (2 * four.SHARPNESS * spread)
+    threshold = sp.Float(wells.threshold(trap.values[0]))
+    return found | {"border": ((spread, four.SHARPNESS), turn), "threshold": ((), threshold)}
+
+
+CHAPTERS = {"foundations": foundations, "kernels": kernels}

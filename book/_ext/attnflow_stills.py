@@ -1,0 +1,67 @@
+"""Still pictures of explorables, for print and for a page without JavaScript: what each shows when it is opened."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from attnflow import plot
+from attnflow.foundations import solvable, theory
+from attnflow.kernels import landscape, wells
+
+STILL = {"svg.hashsalt": "attnflow", "svg.fonttype": "path"}
+
+
+def keep(figure, path):
+    """Write a ``figure`` as SVG, the same bytes each time, to a ``path``."""
+    with plt.rc_context(STILL):
+        figure.savefig(path, format="svg", metadata={"Date": None}, transparent=True)
+    plt.close(figure)
+
+
+def foundations(path, start=0.02, target=1.0, imbalance=2.0, reach=2.3, end=6.0):
+    """Chapter 1: a run on its hyperbola beside the balanced one, and the product of both over time.
+
+    path: of the picture; start, target, imbalance: of the run; reach: of the plane; end: of the time.
+    """
+    figure, (plane, panel) = plot.figure(2, height=3.4)
+    levels = np.unique([np.geomspace(start, target / 2, 150), target - np.geomspace(target / 2, 1e-4, 150)])
+    laws, separatrix = theory.invariant_curves(np.linspace(-reach, reach, 300), (imbalance,))
+    for curve in (*laws[:2], separatrix):
+        plot.theory(plane, *curve)
+    low = np.linspace(target / reach, reach, 100)[:, None] * [1, -1]
+    plane.plot(low, target / low, color=plot.COLOURS["red"], lw=2)
+    for balance, colour, name in ((imbalance, "blue", "run"), (0.0, "orange", "balanced ghost")):
+        places = np.array([solvable.split(level, balance) for level in levels])
+        times = [0.0, *(theory.arrival_time(start, level, target, balance) for level in levels[1:])]
+        plane.plot(*places.T, color=plot.COLOURS[colour], lw=2.5)
+        plane.plot(*places[0], "o", color=plot.COLOURS[colour], ms=6)
+        panel.plot([*times, end], [*levels, levels[-1]], color=plot.COLOURS[colour], lw=2, label=name)
+    plane.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="$a$", ylabel="$b$")
+    panel.set(xlim=(0, end), ylim=(0, 1.1 * target), xlabel="time $t$", ylabel="product $u = ab$")
+    panel.legend(loc="lower right")
+    keep(figure, path)
+
+
+def kernels(path, reach=4.0, widest=2.6, sharpest=3.2):
+    """Chapter 4: the loss on the line of the keys for both kernels, and the sharpness from which the Gaussian has a trap.
+
+    path: of the picture; reach: of the line; widest, sharpest: of the spread and the sharpness.
+    """
+    figure, (line, plane) = plot.figure(2, height=2.6)
+    places = np.linspace(-reach, reach, 400)
+    for kernel, c, style in (("softmax", 1.0, "-"), ("gaussian", 0.5, ":"), ("gaussian", 1.0, "-")):
+        colour = "blue" if kernel == "softmax" else "orange"
+        loss = landscape.queries(kernel, c, 1.0).miss(places) ** 2 / 2
+        label = f"{kernel}, $\\zeta = {c:g}$"
+        line.plot(places, loss, color=plot.COLOURS[colour], lw=2, ls=style, label=label)
+    edge = wells.threshold(0.5)
+    spreads = np.linspace(edge / sharpest**0.5, widest, 200)
+    plot.theory(plane, spreads, (edge / spreads) ** 2)
+    plane.text(0.62 * widest, 0.6 * sharpest, "a third well", ha="center")
+    plane.text(0.14 * widest, 0.12 * sharpest, "no trap", ha="center")
+    line.set(xlabel="query $q_1$", ylabel="loss", ylim=(0, 0.5))
+    line.legend(loc="upper center")
+    plane.set(xlim=(0, widest), ylim=(0, sharpest), xlabel="spread $s$ of the keys", ylabel=r"sharpness $\zeta$")
+    keep(figure, path)
+
+
+CHAPTERS = {"foundations": foundations, "kernels": kernels}
