@@ -38,7 +38,7 @@ pdf: $(READY) ## print the whole book into _build/pdf, with Chromium, and print 
 test: $(READY) ## the tests of every day: lint, units, claims on two seeds, notebooks, the built book
 	@$(PY) tests/run.py
 
-test-all: $(READY) ## everything that CI runs: these, the notebooks with two threads, and a share of the mutants
+test-all: $(READY) ## everything that CI runs: these, notebooks with two threads, a reader in a browser, paper, the course, and a share of the mutants
 	@$(PY) tests/run.py --all
 
 mutants: $(READY) ## change the library one line at a time and see that the tests notice (ARGS="--changed", ARGS="--id flow.heun")

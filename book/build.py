@@ -1,13 +1,15 @@
 """Build the book into _build and print its address and the time taken.
 
 Runs ``jupyter-book build . -W -n --keep-going``: warnings are errors, and so are references that lead nowhere. Nothing is
-executed. When nothing that the book is made of has changed, the last build is kept; when anything has, all pages are built
-again, because a page shows the titles of the others and a warning counts as much in the second build as in the first.
+executed. When nothing that the book is made of has changed, the last build is kept. When only text has, pages and chapters,
+Sphinx reads these again and writes what shows them (``book/_ext/attnflow_lean.py``); when anything else has, or when the last
+build had a warning, all is built again.
 
 The wheel of the library, with the stored runs in it, goes into the site: a notebook that is downloaded needs nothing else of it.
 """
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
-STAMP = ROOT / "_build" / "built-from"
+STAMP = ROOT / "_build" / "built-from.json"
 PACKAGE = ["pyproject.toml", "setup.py", "README.md", "LICENSE", "lib", "results"]  # what the wheel is made of
 TOP = ["_config.yml", "_toc.yml", "requirements.txt", "CHANGELOG.md", "CITATION.cff"]
 MADE_OF = [*TOP, "book", "notebooks/*.ipynb", "notebooks/*.toml", "vendor", *PACKAGE]
@@ -25,15 +27,29 @@ NOT_PACKED = shutil.ignore_patterns("__pycache__", "*.egg-info", "runs")
 
 
 def fingerprint():
-    """A hash of every file that the book is made of."""
-    digest = hashlib.sha256()
+    """A hash of every file that the book is made of: path -> hash."""
+    found = {}
     for pattern in MADE_OF:
-        for found in sorted(ROOT.glob(pattern)):
-            paths = sorted(path for path in found.rglob("*") if path.is_file()) if found.is_dir() else [found]
-            for path in paths:
-                if "__pycache__" not in path.parts and ".egg-info" not in str(path):
-                    digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+        for top in sorted(ROOT.glob(pattern)):
+            for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
+                if path.is_file() and "__pycache__" not in path.parts and ".egg-info" not in str(path):
+                    found[path.relative_to(ROOT).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def last():
+    """The fingerprint of the last build that went well; empty where there is none."""
+    return json.loads(STAMP.read_text()) if (SITE / "index.html").exists() and STAMP.exists() else {}
+
+
+def only_text(before, now):
+    """Whether nothing but the text of pages and chapters differs, and no page is new or gone.
+
+    >>> only_text({"a.md": 1, "b.py": 1}, {"a.md": 2, "b.py": 1}), only_text({"a.md": 1}, {"a.md": 1, "b.md": 1})
+    (True, False)
+    """
+    changed = [path for path in now if before.get(path) != now[path]]
+    return before.keys() == now.keys() and all(path.endswith((".md", ".ipynb")) for path in changed)
 
 
 def wheel(folder):
@@ -51,12 +67,14 @@ def wheel(folder):
 def main():
     """Build if anything changed. Returns the exit status."""
     began = time.perf_counter()
-    made_of = fingerprint()
+    before, made_of = last(), fingerprint()
     index = SITE / "index.html"
-    if index.exists() and STAMP.exists() and STAMP.read_text() == made_of:
+    if before == made_of:
         print("Nothing changed since the last build.")
     else:
-        shutil.rmtree(ROOT / "_build", ignore_errors=True)
+        STAMP.unlink(missing_ok=True)
+        if not only_text(before, made_of):
+            shutil.rmtree(ROOT / "_build", ignore_errors=True)
         tool = shutil.which("jupyter-book", path=str(Path(sys.executable).parent)) or "jupyter-book"
         command = [tool, "build", ".", "-W", "-n", "--keep-going"]
         status = subprocess.run(command, cwd=ROOT).returncode
@@ -65,10 +83,11 @@ def main():
                 f"The book was not built: the warnings above are errors here (exit status {status}).", file=sys.stderr
             )
             return status or 1
-        if status := wheel(SITE / "wheel"):
+        packed = [path for path in made_of if path.startswith(tuple(PACKAGE)) and before.get(path) != made_of[path]]
+        if packed and (status := wheel(SITE / "wheel")):
             print(f"The wheel of the library was not built: see pip above (exit status {status}).", file=sys.stderr)
             return status
-        STAMP.write_text(made_of)
+        STAMP.write_text(json.dumps(made_of))
     print(f"\nThe book: {index.as_uri()}\n{time.perf_counter() - began:.0f} seconds")
     return 0
 

@@ -9,6 +9,7 @@ from attnflow import runs
 
 matplotlib.use("Agg")
 torch.set_num_threads(1)
+EVERY_DAY = ("test_book", "test_fit")  # files whose tests in a browser `make test` runs
 COUNT = 50  # random arguments of a closed form
 RNG = np.random.default_rng(0)
 FIRST = RNG.bit_generator.state
@@ -49,3 +50,5 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.calls)
         elif "browser" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.browser)
+            if item.path.stem not in EVERY_DAY:
+                item.add_marker(pytest.mark.reader)

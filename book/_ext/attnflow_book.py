@@ -7,6 +7,7 @@ import attnflow_api
 import attnflow_cited
 import attnflow_filters
 import attnflow_landing
+import attnflow_lean
 import attnflow_ledger
 import attnflow_modules
 import attnflow_page
@@ -55,6 +56,7 @@ def tidy_site(app, exception):
 
 def setup(app):
     """Register with Sphinx."""
+    attnflow_lean.setup(app)
     app.connect("build-finished", tidy_site)
     app.connect("build-finished", attnflow_search.write_index)
     app.connect("doctree-read", attnflow_page.foot)

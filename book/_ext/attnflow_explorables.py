@@ -86,7 +86,9 @@ def write(app, exception):
         folder = Path(app.outdir) / FOLDER / "formulas"
         folder.mkdir(parents=True, exist_ok=True)
         for chapter in attnflow_closed_forms.CHAPTERS:
-            (folder / f"{chapter}.js").write_text(script(chapter), encoding="utf-8")
+            path = folder / f"{chapter}.js"
+            if not path.exists():  # kept by a second build, which begins anew where the library has changed
+                path.write_text(script(chapter), encoding="utf-8")
 
 
 def setup(app):

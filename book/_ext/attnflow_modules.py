@@ -4,6 +4,7 @@ import functools
 import html
 import importlib
 import inspect
+import os
 import re
 import shutil
 import sys
@@ -47,8 +48,10 @@ def write(app):
         remove(app)
         (Path(app.srcdir) / FOLDER).mkdir()
         for name in paged():
-            text = PAGE.format(name=name, anchor=f"api-{name.replace('.', '-')}")
-            (Path(app.srcdir) / FOLDER / f"{name}.md").write_text(text, encoding="utf-8")
+            path = Path(app.srcdir) / FOLDER / f"{name}.md"
+            path.write_text(PAGE.format(name=name, anchor=f"api-{name.replace('.', '-')}"), encoding="utf-8")
+            written = Path(importlib.import_module(name).__file__).stat().st_mtime_ns
+            os.utime(path, ns=(written, written))  # as old as what it shows, or a second build would read it again
 
 
 def remove(app, exception=None):

@@ -25,6 +25,7 @@ SPECIAL = {
 BOX = re.compile(
     r'(<div class="[^"]*\b(?:proof|exercise)\b[^"]*" id="([^"]+)">\s*<p class="admonition-title">.*?)(</p>)', re.S
 )
+DONE = re.compile('title="Link to this (box|claim)"')
 CLAIM = re.compile(r'(<blockquote>\s*<div>\s*<p><a id="(box-[\w-]+)"></a><strong>.*?</strong>)', re.S)
 
 
@@ -34,6 +35,8 @@ def linked(page):
     >>> linked('<div class="proof theorem admonition" id="thm-a"><p class="admonition-title">Theorem 1.1 </p>')[-82:]
     'Theorem 1.1 <a class="headerlink" href="#thm-a" title="Link to this box">#</a></p>'
     """
+    if DONE.search(page):  # kept from the build before
+        return page
     page = BOX.sub(lambda found: f"{found[1]}{_permalink(found[2], 'box')}{found[3]}", page)
     return CLAIM.sub(lambda found: found[1] + _permalink(found[2], "claim"), page)
 

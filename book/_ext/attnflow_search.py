@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 from attnflow_tex import plain, sentence
-from bs4 import BeautifulSoup, NavigableString
+from lxml.html import fromstring
 
 from attnflow.claims.stored import read_run
 
@@ -17,102 +17,116 @@ FILE = "_static/search-data.js"
 UNREAD = ("searchindex.js", "_static/searchtools.js", "_static/language_data.js", "_static/sphinx_highlight.js")
 BRIEF, SHORT, LONG = 90, 150, 280  # characters of text that an entry keeps: of a module, of what is short, of a section
 RARE = 6  # sections that a word further down may stand in, to be kept beside the text
-INSIDE = "a.headerlink, .eqno, .results-list, script, style, svg, button, .solution, .cell_input, .chapter-about, nav"
-BOXES = "section, figure, dl.glossary, dl.py, section.claim, div.proof, div.exercise, div.cell, table.docutils.ledger"
+TITLES = ("h1", "h2", "h3", "h4")
+JUNK_TAGS = ("script", "style", "svg", "button", "nav")
+JUNK = ("headerlink", "eqno", "results-list", "solution", "cell_input", "chapter-about")
+BOXES = ("glossary", "py", "claim", "proof", "exercise", "cell", "ledger")  # with places of their own
+
+
+def has(node, *names):
+    """Whether an element has one of these classes."""
+    return not set(names).isdisjoint(node.get("class", "").split())
 
 
 def words(node):
     r"""The text of a part of a page, formulas as plain text.
 
-    >>> words(BeautifulSoup(r'<p>the <span class="math">\(\lambda\)</span> of it</p>', "html.parser"))
+    >>> words(fromstring(r'<p>the <span class="math">\(\lambda\)</span> of it</p>'))
     'the λ of it'
     """
-    parts = []
-    for piece in node.descendants:
-        if isinstance(piece, NavigableString):
-            formula = piece.find_parent(class_="math")
-            parts.append(plain(re.sub(r"\\[()\[\]]", " ", piece)) if formula else str(piece))
-    return " ".join("".join(parts).split())
+    return " ".join(_told(node).split())
+
+
+def _told(node):
+    """The text of an element with all spaces."""
+    if has(node, "math"):
+        return plain(re.sub(r"\\[()\[\]]", " ", node.text_content()))
+    inside = ((_told(child) if isinstance(child.tag, str) else "") + (child.tail or "") for child in node)
+    return (node.text or "") + "".join(inside)
 
 
 def own(section):
     """The text of a section without its heading, its boxes and its subsections."""
-    parts = []
-    for child in section.find_all(True, recursive=False):
-        if (
-            child.name not in ("h1", "h2", "h3", "h4")
-            and not child.css.match(BOXES)
-            and not child.css.match("span[id]")
-        ):
-            parts.append(words(child))
+    left_out = (*TITLES, "section", "figure")
+    kept = [one for one in section if one.tag not in left_out and not has(one, *BOXES)]
+    parts = [words(one) for one in kept if isinstance(one.tag, str) and not (one.tag == "span" and one.get("id"))]
     return " ".join(part for part in parts if part)
 
 
 def heading(section):
     """Number and title of a section, ('', '') where it has no heading of its own."""
-    head = section.find(["h1", "h2", "h3", "h4"], recursive=False)
-    number = head.find("span", class_="section-number") if head else None
-    told = number.extract().get_text().strip().rstrip(".") if number else ""
-    return told, words(head) if head else ""
+    head = next((child for child in section if child.tag in TITLES), None)
+    if head is None:
+        return "", ""
+    return taken(head, "section-number").rstrip("."), words(head)
+
+
+def taken(node, name):
+    """The text of the first element in a ``node`` that has a class, which is taken out; empty where there is none."""
+    found = next((one for one in node.iter("span") if has(one, name)), None)
+    if found is None:
+        return ""
+    found.drop_tree()
+    return found.text_content().strip()
 
 
 class Page:
     """The places of one page.
 
-    address: of the page inside the site; soup: its article.
+    address: of the page inside the site; article: its element.
     """
 
     def __init__(self, address, article):
-        self.address, self.entries, self.names, self.library = address, [], [], article.find("dt", class_="sig")
-        for junk in article.select(INSIDE):
-            junk.decompose()
-        self.heads = {}
-        for section in article.find_all("section"):
-            self.heads[id(section)] = heading(section)
-        top = article.find("section")
-        self.number, self.title = self.heads[id(top)] if top else ("", address)
-        for node in article.find_all(["section", "div", "figure", "dt"]):
+        self.address, self.entries, self.names = address, [], []
+        self.library = any(has(one, "sig") for one in article.iter("dt"))
+        for junk in [one for one in article.iter("*") if one.tag in JUNK_TAGS or has(one, *JUNK)]:
+            junk.drop_tree()
+        self.heads = {section: heading(section) for section in article.iter("section")}
+        self.number, self.title = next(iter(self.heads.values()), ("", address))
+        for node in list(article.iter("section", "div", "figure", "dt")):
             self.place(node)
 
     def section(self, node):
         """Number and title of the section around a place, on one line; nothing where that is the page itself."""
-        around = next((one for one in node.find_parents("section") if self.heads.get(id(one), ("", ""))[1]), None)
-        number, title = self.heads.get(id(around), ("", ""))
-        return "" if around is None or around.find_parent("section") is None else f"{number} {title}".strip()
+        around = next((one for one in node.iterancestors("section") if self.heads.get(one, ("", ""))[1]), None)
+        if around is None or next(around.iterancestors("section"), None) is None:
+            return ""
+        return " ".join(self.heads[around]).strip()
 
     def add(self, kind, node, label, title, text, most=SHORT):
         """One entry: its kind, anchor, label such as "Theorem 2.1", title, section and text."""
         kept = sentence(text, most)
         further = text[len(kept) - 1 :] if most != BRIEF else ""
-        self.entries.append([kind, node["id"], label, title, self.section(node), kept, further])
+        self.entries.append([kind, node.get("id"), label, title, self.section(node), kept, further])
 
     def place(self, node):
         """Add what a node is, if it is a place."""
-        classes = node.get("class", [])
+        classes = node.get("class", "").split()
         if not node.get("id") or "claim" in classes:
             return
-        if node.name == "section" and self.heads[id(node)][1]:
-            number, title = self.heads[id(node)]
-            top = node.find_parent("section") is None
+        if node.tag == "section" and self.heads[node][1]:
+            number, title = self.heads[node]
+            top = next(node.iterancestors("section"), None) is None
             kind = "chapter" if top and self.address.startswith("notebooks/") else "page" if top else "section"
             kind = "api" if self.library else kind
             self.add(kind, node, number, title, own(node), BRIEF if kind == "api" else LONG)
         elif "admonition" in classes and {"proof", "exercise"} & set(classes):
-            head = node.find("p", class_="admonition-title").extract()
+            head = next(one for one in node.iter("p") if has(one, "admonition-title"))
+            head.drop_tree()
             label, _, title = words(head).partition("(")
             kind = next((one for one in classes if one not in ("proof", "admonition", "nonumber")), "proof")
             if kind != "proof":
                 self.add(kind, node, label.strip(), title.rpartition(")")[0], words(node), 2 * SHORT)
-        elif node.name == "figure" and (caption := node.find("figcaption")):
-            number = caption.find("span", class_="caption-number")
-            label = number.extract().get_text().strip() if number else "Figure"
+        elif node.tag == "figure" and (caption := next(node.iter("figcaption"), None)) is not None:
+            label = taken(caption, "caption-number") or "Figure"
             told = words(caption)
             first = re.split(r"(?<=[.:]) ", told)[0]
             self.add("figure", node, label, sentence(first, 90).rstrip(".:"), told, SHORT)
-        elif node.name == "dt" and node["id"].startswith("term-"):
-            self.add("term", node, "", words(node), words(node.find_next_sibling("dd") or node))
-        elif node.name == "dt" and "sig" in classes and not {"attribute", "property"} & set(node.parent["class"]):
-            self.names.append(node["id"].removeprefix("attnflow."))
+        elif node.tag == "dt" and node.get("id").startswith("term-"):
+            said = next((one for one in node.itersiblings("dd")), node)
+            self.add("term", node, "", words(node), words(said))
+        elif node.tag == "dt" and "sig" in classes and not has(node.getparent(), "attribute", "property"):
+            self.names.append(node.get("id").removeprefix("attnflow."))
 
 
 def claims(path, pages):
@@ -141,9 +155,8 @@ def index(pages, stored):
     """
     made = []
     for address, text in pages.items():
-        article = BeautifulSoup(text, "html.parser").find("article", class_="bd-article")
-        made.append(Page(address, article) if article else None)
-    made = [page for page in made if page]
+        articles = (one for one in fromstring(text).iter("article") if has(one, "bd-article"))
+        made += [Page(address, article) for article in articles]
     found = {page.address: page for page in made}
     for home, entry in claims(stored, pages):
         found[home].entries.append(entry)
