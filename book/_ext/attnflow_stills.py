@@ -4,6 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from attnflow import plot
+from attnflow.cooccurrence import balance, reduced, task
+from attnflow.cooccurrence.figures import CLASSES, TAU, clock
 from attnflow.foundations import solvable, theory
 from attnflow.kernels import landscape, wells
 
@@ -29,15 +31,40 @@ def foundations(path, start=0.02, target=1.0, imbalance=2.0, reach=2.3, end=6.0)
         plot.theory(plane, *curve)
     low = np.linspace(target / reach, reach, 100)[:, None] * [1, -1]
     plane.plot(low, target / low, color=plot.COLOURS["red"], lw=2)
-    for balance, colour, name in ((imbalance, "blue", "run"), (0.0, "orange", "balanced ghost")):
-        places = np.array([solvable.split(level, balance) for level in levels])
-        times = [0.0, *(theory.arrival_time(start, level, target, balance) for level in levels[1:])]
+    for kept, colour, name in ((imbalance, "blue", "run"), (0.0, "orange", "balanced ghost")):
+        places = np.array([solvable.split(level, kept) for level in levels])
+        times = [0.0, *(theory.arrival_time(start, level, target, kept) for level in levels[1:])]
         plane.plot(*places.T, color=plot.COLOURS[colour], lw=2.5)
         plane.plot(*places[0], "o", color=plot.COLOURS[colour], ms=6)
         panel.plot([*times, end], [*levels, levels[-1]], color=plot.COLOURS[colour], lw=2, label=name)
     plane.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="$a$", ylabel="$b$")
     panel.set(xlim=(0, end), ylim=(0, 1.1 * target), xlabel="time $t$", ylabel="product $u = ab$")
     panel.legend(loc="lower right")
+    keep(figure, path)
+
+
+def cooccurrence(path, last=1e5, most=150, lengths=(3, 10)):
+    """Chapter 2: the shares of the reduced flow on their way to the dual, and the map of samples and length.
+
+    path: of the picture; last: tau; most: samples of the map; lengths: its least and its greatest.
+    """
+    figure, (panel, plane) = plot.figure(2, height=2.6)
+    asked, taus = task.Task(), np.geomspace(1, last, 300)
+    sums = reduced.Reduced(asked.samples, asked.length).solve(taus)["sums"]
+    second, fourth, _ = balance.predicted(asked.samples, asked.length)
+    dual = np.array([1, second, second, fourth])
+    names = ("$I_1$ both", "$I_2$, $I_3$ one", "_", "$I_4$ neither")
+    for share, colour, name in zip((sums.T / sums.sum(axis=1)), CLASSES, names, strict=True):
+        panel.plot(taus, share, color=plot.COLOURS[colour], lw=2, label=name)
+    for level in dual / dual.sum():
+        plot.theory(panel, [1, last], [level, level], "_")
+    counts = np.linspace(6, most, 200)
+    for zero, style in ((balance.lower_end() - balance.SAMPLES, {}), (balance.edge(), {"ls": ":"})):
+        plot.theory(plane, counts, balance.lengths_at(zero, counts), **style)
+    plane.plot(asked.samples, asked.length, "o", color=plot.COLOURS["blue"])
+    panel.set(ylim=(0, 0.6), ylabel="share of the gradient", **clock(1, last, TAU))
+    panel.legend(loc="upper right")
+    plane.set(xlim=(0, most), ylim=lengths, xlabel="samples $n$", ylabel="length $L$")
     keep(figure, path)
 
 
@@ -64,4 +91,4 @@ def kernels(path, reach=4.0, widest=2.6, sharpest=3.2):
     keep(figure, path)
 
 
-CHAPTERS = {"foundations": foundations, "kernels": kernels}
+CHAPTERS = {"foundations": foundations, "cooccurrence": cooccurrence, "kernels": kernels}

@@ -842,6 +842,26 @@ print(
 print(f"computed again, {cell}:", "as stored" if same else "not as stored")
 
 # %% [markdown]
+# ### Turn it yourself
+#
+# In {numref}`fig-two-flow` the reduced flow {eq}`eq-reduced` runs for any $n$ and $L$, and for classes of any size: size $p_c$ makes $I_c$ the part $f_c = p_c/(p_1+p_2+p_3+p_4)$ of the samples.
+# The limit beside it is the page of algebra from above once more, with $n_c = f_cn$ in place of $\frac n2$ and $\frac n6$. What you see of each class is its **distance from the plane**, $y_iF_i/\|\gamma\|$, the margin over the length of
+# the vector of all token scores, random words too; negative is the wrong side. The hard-margin plane is the one whose least distance is largest, and its support vectors all have this distance. The flow gets there
+# slowly: the gap falls like $1/\log\tau$ {cite}`soudry2018implicit`.
+#
+# ```{attnflow-explorable} cooccurrence
+# ---
+# name: fig-two-flow
+# alt: >-
+#   Left, shares of the gradient over logarithmic time: both words fall from about one half, one word rises, neither vanishes, all onto dashed levels. Right, a map of samples and
+#   length with a dashed line where the ratio ends at 1, a dotted one beyond which class 4 falls silent, and a dot at 60 samples of 5 words.
+# ---
+# The reduced flow. Solid is what is integrated, dashed what the dual predicts. Drag the dot in the map of samples $n$ and length $L$, or reach it with Tab and move it with the
+# arrow keys. A dot among the distances is as large as the share of its class, $s_c$ over the sum of all, so that who falls silent shrinks. The dotted line is $\tau_\star$; $\rho$ is that of
+# {eq}`eq-rho`, its range is $(1, 2)$; where it leaves its board it runs along the edge. A class with a broken number $f_cn$ of samples stands between two data sets.
+# ```
+
+# %% [markdown]
 # (sec-two-claims)=
 # ## The claims, with their controls
 #

@@ -15,7 +15,7 @@ attnflow.stages = {};
 (function () {
   "use strict";
   const still = window.matchMedia("(prefers-reduced-motion: reduce)");
-  const FONT = 12, TICKS = [0.05, 0.1, 0.2, 0.5, 1, 2, 5];
+  const FONT = 12, TICKS = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50];
 
   function element(tag, attributes, ...inside) {
     const made = document.createElement(tag);
