@@ -8,7 +8,11 @@ import test_book as book
 
 import attnflow_closed_forms as forms  # isort: skip
 
-PAGES = {"foundations": "notebooks/1_foundations.html", "kernels": "notebooks/4_kernels.html"}
+PAGES = {
+    "foundations": "notebooks/1_foundations.html",
+    "encoder": "notebooks/3_encoder.html",
+    "kernels": "notebooks/4_kernels.html",
+}
 DRAWS = 200
 
 
