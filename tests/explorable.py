@@ -11,6 +11,7 @@ import attnflow_closed_forms as forms  # isort: skip
 PAGES = {
     "foundations": "notebooks/1_foundations.html",
     "cooccurrence": "notebooks/2_cooccurrence.html",
+    "encoder": "notebooks/3_encoder.html",
     "kernels": "notebooks/4_kernels.html",
 }
 DRAWS = 200

@@ -1,11 +1,15 @@
 """Still pictures of explorables, for print and for a page without JavaScript: what each shows when it is opened."""
 
+import attnflow_closed_forms
 import matplotlib.pyplot as plt
 import numpy as np
+import sympy as sp
 
-from attnflow import plot
+from attnflow import plot, runs
 from attnflow.cooccurrence import balance, reduced, task
 from attnflow.cooccurrence.figures import CLASSES, TAU, clock
+from attnflow.encoder import kernel as tangent
+from attnflow.encoder import model
 from attnflow.foundations import solvable, theory
 from attnflow.kernels import landscape, wells
 
@@ -65,6 +69,38 @@ def cooccurrence(path, last=1e5, most=150, lengths=(3, 10)):
     panel.set(ylim=(0, 0.6), ylabel="share of the gradient", **clock(1, last, TAU))
     panel.legend(loc="upper right")
     plane.set(xlim=(0, most), ylim=lengths, xlabel="samples $n$", ylabel="length $L$")
+
+
+def encoder(path, scalings=((1.0, "blue"), (0.5, "orange")), doublings=range(4, 11), draws=30):
+    """Chapter 3: draws of one entry of the kernel over the width, at two scalings, and their spread with its law.
+
+    path: of the picture; scalings: (s, colour) each; doublings: log2 of the widths; draws: how many.
+    """
+    figure, (fan, panel) = plot.figure(2, height=3.0)
+    forms, widths = attnflow_closed_forms.encoder(), 2.0 ** np.array(doublings)
+    law, seen = sp.lambdify(*forms["spread"]), attnflow_closed_forms.TOKENS.repeat(draws, 1, 1, 1)
+    for beside, (scaling, colour) in zip((1.05, 0.95), scalings, strict=True):
+        entries = []
+        for width in widths:
+            net = model.Encoder(d=seen.shape[3], width=int(width), init="ntk", scaling=scaling)
+            start = model.init(runs.streams(range(draws), "still", net.width), net)
+            entries.append(tangent.empirical(start, seen, net)[:, 0, 1].numpy())
+        look = {"color": plot.COLOURS[colour]}
+        fan.plot(
+            beside * np.repeat(widths, draws),
+            np.ravel(entries),
+            "o",
+            ms=3,
+            alpha=0.6,
+            label=f"$s = {scaling:g}$",
+            **look,
+        )
+        panel.loglog(widths, np.std(entries, axis=1, ddof=1), "o-", ms=3, **look)
+        plot.theory(panel, widths, law(widths, scaling))
+    plot.theory(fan, widths[[0, -1]], [float(forms["limit"][1])] * 2)
+    fan.set(xscale="log", xlabel="width $k$", ylabel="kernel entry $K$")
+    panel.set(xlabel="width $k$", ylabel="spread of thirty draws")
+    fan.legend()
     keep(figure, path)
 
 
@@ -91,4 +127,4 @@ def kernels(path, reach=4.0, widest=2.6, sharpest=3.2):
     keep(figure, path)
 
 
-CHAPTERS = {"foundations": foundations, "cooccurrence": cooccurrence, "kernels": kernels}
+CHAPTERS = {"foundations": foundations, "cooccurrence": cooccurrence, "encoder": encoder, "kernels": kernels}

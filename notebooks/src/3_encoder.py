@@ -845,6 +845,28 @@ plt.show()
 seen["entropy-values"]
 
 # %% [markdown]
+# Attention and kernel can be watched together, while a net grows. {numref}`fig-three-draws` takes two samples of four orthonormal tokens: $X$ has the standard basis, and $X'$ the same with its last two tokens
+# turned round. So the logits of a sample are independent, of variance $k^{1-2s}$, and the two token means are orthogonal, of length $\frac12$. Then {eq}`eq-limit` is $K_\infty(X, X') = 1/8\pi$.
+# How far does $K(X, X')$ spread over draws? For $k$ neurons at uniform attention the Gaussian integral above gives the variance $(1 - \pi^{-2})/64k$. The attention turns the mean of the mixed tokens, to first order in the logits,
+# by $\tau_0\operatorname{Cov}(X)M^\top\bar x$, with the covariance $\operatorname{Cov}(X)$ of the tokens, $\frac14$ along $\bar x'$; with that {eq}`eq-limit` moves by $\frac18\tau_0(\bar x^\top M\bar x' + \bar x'^\top M\bar x)$. Together
+#
+# $$\operatorname{Var}K(X, X') \approx \frac{1 - \pi^{-2}}{64\,k} + \frac{k^{1-2s}}{512}, \qquad s \ge \tfrac12.$$ (eq-spread)
+#
+# The second term would be there with infinitely many neurons: at $s = 1$ it falls like the first, at $s = \tfrac12$ it does not fall.
+#
+# ```{attnflow-explorable} encoder
+# ---
+# name: fig-three-draws
+# alt: >-
+#   Left, thirty draws of one kernel entry over the width: at s = 1 they close in on a dashed line, at s = 1/2 they stay apart. Right,
+#   their spread, at s = 1 falling along a dashed line, at s = 1/2 level with the other.
+# ---
+# Thirty draws at NTK initialisation, whose nets widen together: $k = 2^{4+t}$, and a wider net keeps its neurons. Red is the draw whose attention is shown, from token $i$ of $X$ to token $j$, darker for more.
+# $K$ is the entry $K(X, X')$ of the whole kernel; $D = 1 - H/\log L$ the entropy deficit, its mean over both samples. Orange is the spread of the closed form given the attention. Dashed is what is predicted: $K_\infty$, the
+# deficit of Gaussian logits, and both spreads by {eq}`eq-spread`, orange without its first term. Thirty draws tell a spread to about an eighth. The page draws its own weights, by the generator mulberry32 and the method of Box and Muller.
+# ```
+
+# %% [markdown]
 # ## Lazy weights, moving kernel
 #
 # How far does each block move until the loss is at a thousandth? Count powers of $k$ once more, for residuals of order one. Neurons have random signs, so the size of a sum over them is that of its root of squares. For NTK with any $s$, where $\tau_1 = k^{-1/2}$:
