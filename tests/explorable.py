@@ -8,7 +8,12 @@ import test_book as book
 
 import attnflow_closed_forms as forms  # isort: skip
 
-PAGES = {"foundations": "notebooks/1_foundations.html", "kernels": "notebooks/4_kernels.html"}
+PAGES = {
+    "foundations": "notebooks/1_foundations.html",
+    "kernels": "notebooks/4_kernels.html",
+    "meanfield": "notebooks/5_meanfield.html",
+    "density": "notebooks/5_meanfield.html",
+}
 DRAWS = 200
 
 

@@ -10,6 +10,7 @@ import sympy as sp
 from attnflow.foundations import theory as one
 from attnflow.kernels import landscape, wells
 from attnflow.kernels import theory as four
+from attnflow.meanfield import scalar, volumes
 
 
 @cache
@@ -74,4 +75,60 @@ def kernels():
     return found | {"border": ((spread, four.SHARPNESS), turn), "threshold": ((), threshold)}
 
 
-CHAPTERS = {"foundations": foundations, "kernels": kernels}
+@cache
+def meanfield():
+    """Chapter 5: the scalar model with y = c = 1: the flow of one head of N, its branches and their ends, its landscape."""
+    u, decay, plain, count = scalar.OUTPUT, scalar.DECAY, scalar.PLAIN, scalar.COUNT
+    case = {scalar.GAIN: 1, scalar.TARGET: 1}
+    out, ask, (v, o, q, k) = scalar.OUT, scalar.ASK, sp.symbols("v o q k", positive=True)
+    output = out * (plain + scalar.GAIN * ask)
+    risk, cost = (scalar.TARGET - output) ** 2 / 2, decay * (out + ask / count)
+
+    net = risk.subs({out: v * o, ask: count * q * k}) + decay * (v**2 + o**2 + q**2 + k**2) / 2
+    even = {o: v, k: q} | case
+    along_v, along_q = (-net.diff(each).subs(even) for each in (v, q))
+    (v_by_v, v_by_q), (_, q_by_q) = sp.Matrix([along_v, along_q]).jacobian([v, q]).tolist()
+
+    (asked,) = sp.solve(output - u, ask)  # what an output costs at least: its split into B and M
+    (cheap,) = sp.solve(cost.subs(ask, asked).diff(out), out)
+    (joins,) = sp.solve(asked.subs(out, cheap), u)
+    split = {out: sp.Piecewise((u / plain, u <= joins), (cheap, True))}
+    split[ask] = sp.Piecewise((0, u <= joins), (asked.subs(out, cheap), True))
+    (lower,) = sp.solve((risk + cost).subs(ask, 0).diff(out), decay)
+    lower = lower.subs(out, u / plain)
+    place, end = scalar.fold()
+    found = {
+        "along_v": ((v, q, plain, count, decay), along_v),
+        "along_q": ((v, q, plain, count, decay), along_q),
+        "v_by_v": ((v, q, plain, count, decay), v_by_v),
+        "v_by_q": ((v, q, plain, count, decay), v_by_q),
+        "q_by_q": ((v, q, plain, count, decay), q_by_q),
+        "output": ((v, q, plain, count), output.subs({out: v * o, ask: count * q * k}).subs(even)),
+        "split_v": ((u, plain, count), sp.sqrt(split[out])),
+        "split_q": ((u, plain, count), sp.sqrt(split[ask] / count)),
+        "landscape": ((u, plain, count, decay), (scalar.TARGET - u) ** 2 / 2 + cost.subs(split, simultaneous=True)),
+        "branch": ((u, plain, count), sp.Piecewise((lower, u <= joins), (scalar.upper(), True))),
+        "joins": ((plain, count), joins),
+        "fold": ((), place),
+        "critical": ((plain,), lower.subs(u, 0)),
+        "switch": ((plain, count), scalar.upper().subs(u, joins)),
+        "end": ((count,), end),
+        "band": ((count,), sp.sqrt(count * scalar.GAIN * scalar.TARGET / scalar.ABOVE)),
+        "bistable": ((count,), sp.sqrt(count * scalar.GAIN * scalar.TARGET / scalar.ANYWHERE)),
+        "target": ((), scalar.TARGET),
+    }
+    return {name: (arguments, sp.simplify(each.subs(case))) for name, (arguments, each) in found.items()}
+
+
+@cache
+def density():
+    """Chapter 5: the density of the heads at the start."""
+    theta, power = sp.Symbol("theta", real=True), sp.Integer(volumes.POWER)
+    half, centre = sp.nsimplify(volumes.HALF), sp.nsimplify(volumes.CENTRE)
+    unit = (theta - centre) / (2 * half) + sp.Rational(1, 2)
+    inside = (unit * (1 - unit)) ** (power - 1) / sp.beta(power, power).expand(func=True) / (2 * half)
+    known = sp.Piecewise((inside, sp.Abs(theta - centre) < half), (0, True))
+    return {"initial": ((theta,), known)}
+
+
+CHAPTERS = {"foundations": foundations, "kernels": kernels, "meanfield": meanfield, "density": density}

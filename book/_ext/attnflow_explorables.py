@@ -1,14 +1,17 @@
 """Figures that move: a place for each on its page, what it loads, and closed forms of the library as JavaScript.
 
 A chapter's explorable is four things: its closed forms (:mod:`attnflow_closed_forms`), its still picture
-(:mod:`attnflow_stills`), ``vendor/explorables/<chapter>.js`` with integrators and drawing, and a directive on its page.
+(:mod:`attnflow_stills`), ``vendor/explorables/<chapter>.js`` with integrators and drawing, and a directive on its page. What no
+browser can compute in time is a run of the library beside the closed forms (:mod:`attnflow_stored`).
 """
 
+import json
 import os
 from pathlib import Path
 
 import attnflow_closed_forms
 import attnflow_stills
+import attnflow_stored
 import sympy as sp
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -19,7 +22,7 @@ BEFORE = ("../jsxgraph/jsxgraphcore.js", f"../{FOLDER}/explorable.js")  # as see
 
 
 def script(chapter):
-    """The closed forms of a ``chapter`` as a script: one function each, as sympy writes it.
+    """The closed forms of a ``chapter`` as a script, one function each, as sympy writes it, and the run that it shows.
 
     >>> print(script("foundations").splitlines()[1])
     attnflow.formulas.foundations = {
@@ -30,7 +33,9 @@ def script(chapter):
         for name, (arguments, expression) in known.items()
     ]
     head = f"/* Written by sympy.jscode from the closed forms of attnflow.{chapter} when the book was built. */"
-    return "\n".join([head, f"attnflow.formulas.{chapter} = {{", *lines, "};\n"])
+    shown = attnflow_stored.CHAPTERS.get(chapter)
+    told = [f"attnflow.stored.{chapter} = {json.dumps(shown(), separators=(',', ':'))};\n"] if shown else []
+    return "\n".join([head, f"attnflow.formulas.{chapter} = {{", *lines, "};\n", *told])
 
 
 class Explorable(SphinxDirective):

@@ -1,7 +1,10 @@
 """Still pictures of explorables, for print and for a page without JavaScript: what each shows when it is opened."""
 
+import attnflow_closed_forms
+import attnflow_stored
 import matplotlib.pyplot as plt
 import numpy as np
+import sympy as sp
 
 from attnflow import plot
 from attnflow.foundations import solvable, theory
@@ -64,4 +67,49 @@ def kernels(path, reach=4.0, widest=2.6, sharpest=3.2):
     keep(figure, path)
 
 
-CHAPTERS = {"foundations": foundations, "kernels": kernels}
+def meanfield(path, plain=0.5, many=4, most=1.0):
+    """Chapter 5: branches of the scalar model over the decay, for one head and for ``many``.
+
+    path: of the picture; plain, many: a and N of the right panel; most: of the decay.
+    """
+    known = {name: sp.lambdify(*each) for name, each in attnflow_closed_forms.meanfield().items()}
+    figure, panels = plot.figure(2, height=2.7, sharey=True)
+    critical, fold = known["critical"](plain), known["fold"]()
+    for axes, count in zip(panels, (1, many), strict=True):
+        joins, end = known["joins"](plain, count), known["end"](count)
+        outputs = (np.linspace(0, joins, 40), np.linspace(joins, fold, 40), np.linspace(fold, 1, 80))
+        for piece, style in zip(outputs, ("-", "--", "-"), strict=True):
+            axes.plot(known["branch"](piece, plain, count), piece, color=plot.COLOURS["black"], ls=style)
+        axes.plot([critical, most], [0, 0], color=plot.COLOURS["black"])
+        axes.plot([0, critical], [0, 0], color=plot.COLOURS["black"], ls="--")
+        for place, name in ((critical, r"$\lambda_c$"), (end, r"$\lambda_{\mathrm{end}}$")):
+            axes.axvline(place, color=plot.COLOURS["red"], lw=0.8, ls=":")
+            axes.annotate(name, (place, 0.9), color=plot.COLOURS["red"], textcoords="offset points", xytext=(3, 0))
+        axes.set(xlim=(0, most), ylim=(-0.03, 1), title=f"$N = {count}$", xlabel=r"weight decay $\lambda$")
+    panels[0].set_ylabel("output $u$ at rest")
+    keep(figure, path)
+
+
+def density(path, shown=(0, 4, 8, 24)):
+    """Chapter 5: the density of the last block at some times, and the objective beside what the velocity paid.
+
+    path: of the picture; shown: which of the stored times.
+    """
+    stored = attnflow_stored.density()
+    run, times, centres = stored["runs"][0], stored["times"], np.array(stored["centres"])
+    figure, (left, right) = plot.figure(2, height=2.6)
+    for place, frame in enumerate(shown):
+        row = np.array(run["density"][frame][-1]) / 1000
+        colour = plot.COLOURS["orange" if place == 0 else "blue"]
+        across = centres[run["first"] : run["first"] + len(row)]
+        left.plot(across, row, color=colour, alpha=1.0 if place == 0 else 0.3 + 0.7 * place / len(shown))
+    for place in stored["teacher"]:
+        left.axvline(place, color=plot.COLOURS["black"], lw=0.9, ls="--")
+    left.set(xlabel=r"head $\theta$", ylabel=r"density $\rho$, block 3", ylim=(0, None))
+    right.plot(times, run["objective"], color=plot.COLOURS["blue"], lw=2)
+    plot.theory(right, times, run["objective"][0] - np.array(run["paid"]))
+    right.set(xlabel="time $t$", ylabel=r"objective $\mathcal{Q}$", ylim=(0, None))
+    keep(figure, path)
+
+
+CHAPTERS = {"foundations": foundations, "kernels": kernels, "meanfield": meanfield, "density": density}
