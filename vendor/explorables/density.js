@@ -21,12 +21,6 @@
   const massLeft = (across, density, place) => density.reduce(
     (sum, value, cell) => sum + value * Math.min(width, Math.max(0, place - across[cell] + width / 2)), 0);
 
-  /* The density at a place, on a straight line between two cells. */
-  function height(across, density, place) {
-    const cell = Math.floor((place - across[0]) / width), share = (place - across[cell]) / width;
-    return density[cell] + share * (density[cell + 1] - density[cell]);
-  }
-
   function setup(stage) {
     const line = grid(-SIDE, SIDE, 200), dashed = { dash: 2, strokeWidth: 1.4 };
     stage.draws = { blocks: [] };
@@ -41,7 +35,7 @@
       began(line, line.map(stage.formulas.initial));
       stage.draws.blocks.push({
         board, now: stage.curve(board, "run", { strokeWidth: 2.6 }), heads: stage.curve(board, "theory", { strokeWidth: 1.4 }),
-        followed: stage.curve(board, "target", { strokeWidth: 1.4 }), dot: stage.dot(board, "target"),
+        followed: stage.dot(board, "target"),
       });
     }
     const board = stage.board("objective", {
@@ -49,7 +43,7 @@
       legend: [["run", "objective"], ["theory", "its start less what the velocity paid"]],
     });
     stage.draws.objective = {
-      ahead: stage.curve(board, "run", { strokeWidth: 4, strokeOpacity: 0.3 }), behind: stage.curve(board, "run", { strokeWidth: 3 }),
+      whole: stage.curve(board, "run", { strokeWidth: 4, strokeOpacity: 0.5 }),
       theory: stage.curve(board, "theory", dashed), now: stage.dot(board, "run"),
     };
   }
@@ -61,7 +55,7 @@
     if (level !== stage.level) for (const { board } of stage.draws.blocks) stage.view(board, [-SIDE, level, SIDE, -0.14 * level]);
     stage.level = level;
     stage.tick = [0, 0.06 * level];
-    stage.draws.objective.ahead(times, run.objective);
+    stage.draws.objective.whole(times, run.objective);
     stage.draws.objective.theory(times, run.paid.map((paid) => run.objective[0] - paid));
   }
 
@@ -69,16 +63,13 @@
     const { state, draws, run, across, tick } = stage, which = state.head - 1;
     const rows = mixed(run.density, state.t).map((row) => row.map((value) => value / THOUSAND));
     const heads = mixed(run.heads, state.t).map((row) => row.map((value) => value / THOUSAND));
-    const objective = mixed(run.objective, state.t), passed = times.filter((time) => time < state.t);
     for (const block of BLOCKS) {
       const own = draws.blocks[block], place = heads[block][which];
       own.now([across[0] - width, ...across, across[across.length - 1] + width], [0, ...rows[block], 0]);
       own.heads(heads[block].flatMap((head) => [head, head, NaN]), heads[block].flatMap(() => [...tick, NaN]));
-      own.followed([place, place], [0, height(across, rows[block], place)]);
-      own.dot(place, 0);
+      own.followed(place, 0);
     }
-    draws.objective.behind([...passed, state.t], [...run.objective.slice(0, passed.length), objective]);
-    draws.objective.now(state.t, objective);
+    draws.objective.now(state.t, mixed(run.objective, state.t));
     stage.show("head", heads.map((row) => row[which]));
     stage.show("left", heads.map((row, block) => massLeft(across, rows[block], row[which])));
     stage.show("share", BLOCKS.map(() => shares[which]));
