@@ -6,13 +6,15 @@ import numpy as np
 import sympy as sp
 import test_book as book
 
-import attnflow_closed_forms as forms  # isort: skip
+import moving  # isort: skip
 
 PAGES = {
     "foundations": "notebooks/1_foundations.html",
     "cooccurrence": "notebooks/2_cooccurrence.html",
     "encoder": "notebooks/3_encoder.html",
     "kernels": "notebooks/4_kernels.html",
+    "meanfield": "notebooks/5_meanfield.html",
+    "density": "notebooks/5_meanfield.html",
 }
 DRAWS = 200
 
@@ -53,7 +55,7 @@ def compare(browser, chapter, ranges, library):
     form -> a function of the same arguments.
     """
     page, _, _ = book.visit(browser, PAGES[chapter])
-    known = forms.CHAPTERS[chapter]()
+    known = moving.figure(chapter).closed_forms()
     assert page.evaluate("chapter => Object.keys(attnflow.formulas[chapter])", chapter) == list(known)
     assert set(library) <= set(known)
     generator = np.random.default_rng(sum(map(ord, chapter)))

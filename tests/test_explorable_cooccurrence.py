@@ -9,7 +9,7 @@ from explorable import compare, opened, put
 from attnflow import runs
 from attnflow.cooccurrence import balance, dual, reduced, task
 
-import attnflow_closed_forms as forms  # isort: skip
+import moving  # isort: skip
 
 browser, site = book.browser, book.site  # fixtures
 RANGES = {
@@ -68,7 +68,7 @@ def test_formulas_of_the_page_are_those_of_the_library(browser):
 
 
 def test_margins_and_velocity_are_those_of_the_reduced_flow():
-    known = {name: sp.lambdify(*each, "math") for name, each in forms.cooccurrence().items()}
+    known = {name: sp.lambdify(*each, "math") for name, each in moving.figure("cooccurrence").closed_forms().items()}
     generator = np.random.default_rng(2)
     for n, length, sizes, _ in DATA:
         flow = reduced.Reduced(n, length, fractions(sizes))
@@ -85,7 +85,7 @@ def test_margins_and_velocity_are_those_of_the_reduced_flow():
 
 def test_the_limit_for_equal_classes_is_that_of_the_chapter():
     known, shares = (
-        forms.cooccurrence(),
+        moving.figure("cooccurrence").closed_forms(),
         [sp.nsimplify(share, rational=True) for share in (1 / 2, *[sp.Rational(1, 6)] * 3)],
     )
     for name, place, active in (("slack", "slack", False), ("second_idle", "s_2", False), ("third_idle", "s_2", False)):

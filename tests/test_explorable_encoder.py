@@ -9,13 +9,14 @@ from explorable import compare, opened, put
 from attnflow import attention, curves, ntk, runs
 from attnflow.encoder import kernel, model, theory
 
-import attnflow_closed_forms as forms  # isort: skip
+import moving  # isort: skip
+from moving import encoder as figure  # isort: skip
 
 browser, site = book.browser, book.site  # fixtures
 DRAWS, WIDEST = 30, 1024
 RANGES = {
     "all": {
-        **{"k": (16, 1024), "s": (0.25, 1.25), "u": (1e-9, 1), "log2_k": (4, 10), "x": forms.VARIANCES},
+        **{"k": (16, 1024), "s": (0.25, 1.25), "u": (1e-9, 1), "log2_k": (4, 10), "x": figure.VARIANCES},
         **{"size": (0.01, 1), "cosine": (-1, 1)},
         **{f"z{place}": (-9, 9) for place in range(4)},
         **{f"p{place}": (1e-9, 1) for place in range(4)},
@@ -39,7 +40,7 @@ LIBRARY = {
     "deficit_of": lambda *shares: float(attention.entropy_deficit(tensor([list(shares)]))[0]),
     "log_variance": lambda s, doublings: theory.logit_power(s) * doublings,
     "neurons": both_kernels,
-    "limit": lambda: float(kernel.limit(forms.TOKENS)[0, 0, 1]),
+    "limit": lambda: float(kernel.limit(figure.TOKENS)[0, 0, 1]),
     "spread": lambda k, s: ((1 - np.pi**-2) / 64 / k + k ** (1 - 2 * s) / 512) ** 0.5,  # as the page has it
     "apart": lambda k, s: (k ** (1 - 2 * s) / 512) ** 0.5,
 }
@@ -52,15 +53,15 @@ def test_formulas_of_the_page_are_those_of_the_library(browser):
 
 def test_the_predicted_deficit_is_that_of_the_library():
     """The page has a polynomial for the mean that the library takes over draws."""
-    (x,), expression = forms.encoder()["deficit"]
-    powers = np.random.default_rng(3).uniform(*forms.VARIANCES, 40)
+    (x,), expression = moving.figure("encoder").closed_forms()["deficit"]
+    powers = np.random.default_rng(3).uniform(*figure.VARIANCES, 40)
     found = [float(expression.subs(x, power)) for power in powers]
     np.testing.assert_allclose(found, theory.deficit(2.0**powers, 4), rtol=1e-3)
 
 
 def draws(scaling, width, count=1500):
     """One entry of the kernel over fresh draws of the library, and its closed form given the attention."""
-    net, inputs = model.Encoder(d=4, width=width, init="ntk", scaling=scaling), forms.TOKENS.repeat(count, 1, 1, 1)
+    net, inputs = model.Encoder(d=4, width=width, init="ntk", scaling=scaling), figure.TOKENS.repeat(count, 1, 1, 1)
     state = model.init(runs.streams(range(count), "explorable", width), net)
     given = kernel.given_attention(model.attention(state, inputs, net), inputs)
     return kernel.empirical(state, inputs, net)[:, 0, 1], given[:, 0, 1]
@@ -85,7 +86,7 @@ def weights_of(page):
 
 def by_library(weights, width, scaling):
     """Deficit, kernel entry and its closed form given the attention, (draws,) each, and the attention of the first."""
-    net, inputs = model.Encoder(d=4, width=width, init="ntk", scaling=scaling), forms.TOKENS.repeat(DRAWS, 1, 1, 1)
+    net, inputs = model.Encoder(d=4, width=width, init="ntk", scaling=scaling), figure.TOKENS.repeat(DRAWS, 1, 1, 1)
     state = {name: each[:, :width] if name == "W_O" else each[..., :width] for name, each in weights.items()}
     shares = model.attention(state, inputs, net)
     given, whole = kernel.given_attention(shares, inputs)[:, 0, 1], kernel.empirical(state, inputs, net)[:, 0, 1]

@@ -11,7 +11,7 @@ from explorable import compare, opened, put, table
 from attnflow import flow, runs
 from attnflow.foundations import solvable, theory
 
-import attnflow_closed_forms as forms  # isort: skip
+import moving  # isort: skip
 
 browser, site = book.browser, book.site  # fixtures
 READ = "name => { const stage = attnflow.stages[name]; stage.refresh(); return stage.state; }"
@@ -46,7 +46,7 @@ def test_formulas_of_the_page_are_those_of_the_library(browser):
 
 def test_the_clock_of_the_page_tells_the_arrival_times_of_the_library():
     """Its increments are arrival times, and the product is its inverse: what the drawing relies on, also above the target."""
-    known_forms = forms.foundations()
+    known_forms = moving.figure("foundations").closed_forms()
     clock, even, product = (sp.lambdify(*known_forms[name], "math") for name in ("clock", "clock_balanced", "product"))
     for start, c in ((0.02, 2.0), (-0.8, 0.3), (0.3, 1e-6)):
         wanted = theory.arrival_time(start, 0.5, 1.0, c)

@@ -1,14 +1,14 @@
 """Figures that move: a place for each on its page, what it loads, and closed forms of the library as JavaScript.
 
-A chapter's explorable is four things: its closed forms (:mod:`attnflow_closed_forms`), its still picture
-(:mod:`attnflow_stills`), ``vendor/explorables/<chapter>.js`` with integrators and drawing, and a directive on its page.
+An explorable is three things: its module in :mod:`moving`, with what it takes from the library; its file in
+``vendor/explorables`` with integrators and drawing; and a directive on its page.
 """
 
+import json
 import os
 from pathlib import Path
 
-import attnflow_closed_forms
-import attnflow_stills
+import moving
 import sympy as sp
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -18,25 +18,28 @@ FOLDER = "explorables"  # inside the site, where the files of vendor/ lie
 BEFORE = ("../jsxgraph/jsxgraphcore.js", f"../{FOLDER}/explorable.js")  # as seen from _static
 
 
-def script(chapter):
-    """The closed forms of a ``chapter`` as a script: one function each, as sympy writes it.
+def script(name):
+    """The closed forms of an explorable as a script, one function each, as sympy writes it, and the run that it shows.
 
     >>> print(script("foundations").splitlines()[1])
     attnflow.formulas.foundations = {
     """
-    known = attnflow_closed_forms.CHAPTERS[chapter]()
+    own = moving.figure(name)
     lines = [
-        f"    {name}: ({', '.join(map(str, arguments))}) => {sp.jscode(expression)},"
-        for name, (arguments, expression) in known.items()
+        f"    {form}: ({', '.join(map(str, arguments))}) => {sp.jscode(expression)},"
+        for form, (arguments, expression) in own.closed_forms().items()
     ]
-    head = f"/* Written by sympy.jscode from the closed forms of attnflow.{chapter} when the book was built. */"
-    return "\n".join([head, f"attnflow.formulas.{chapter} = {{", *lines, "};\n"])
+    head = f"/* Written by sympy.jscode from the closed forms of book/_ext/moving/{name}.py when the book was built. */"
+    told = (
+        [f"attnflow.stored.{name} = {json.dumps(own.run(), separators=(',', ':'))};\n"] if hasattr(own, "run") else []
+    )
+    return "\n".join([head, f"attnflow.formulas.{name} = {{", *lines, "};\n", *told])
 
 
 class Explorable(SphinxDirective):
     """``attnflow-explorable``: a numbered figure that moves; its still picture where nothing does, as in print.
 
-    The argument names the chapter, ``name`` the figure, ``alt`` says what the still picture shows; the content is the caption.
+    The argument names it, ``name`` the figure, ``alt`` says what the still picture shows; the content is the caption.
     """
 
     required_arguments = 1
@@ -45,18 +48,16 @@ class Explorable(SphinxDirective):
 
     def run(self):
         """Draw the still picture and leave a place for the other one."""
-        (chapter,) = self.arguments
-        if chapter not in attnflow_closed_forms.CHAPTERS:
-            raise self.error(f"there is no explorable {chapter!r}: {', '.join(attnflow_closed_forms.CHAPTERS)}")
+        (name,) = self.arguments
+        if name not in moving.NAMES:
+            raise self.error(f"there is no explorable {name!r}: {', '.join(moving.NAMES)}")
         if not {"name", "alt"} <= set(self.options) or not self.content:
             raise self.error("an explorable has a name, an alt and a caption")
-        path = Path(self.env.doctreedir) / "stills" / f"explorable_{chapter}.svg"
+        path = Path(self.env.doctreedir) / "stills" / f"explorable_{name}.svg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        attnflow_stills.CHAPTERS[chapter](path)
-        figure = nodes.figure(classes=["explorable"], explorable=chapter)
-        figure += nodes.raw(
-            "", f'<div class="explorable-live" data-explorable="{chapter}" hidden></div>', format="html"
-        )
+        moving.figure(name).still(path)
+        figure = nodes.figure(classes=["explorable"], explorable=name)
+        figure += nodes.raw("", f'<div class="explorable-live" data-explorable="{name}" hidden></div>', format="html")
         place = "/" + Path(os.path.relpath(path, self.env.srcdir)).as_posix()
         figure += nodes.image(uri=place, alt=self.options["alt"], classes=["explorable-still"])
         caption = self.parse_text_to_nodes(" ".join(self.content))[0]
@@ -66,14 +67,14 @@ class Explorable(SphinxDirective):
         return [figure]
 
 
-def chapters(doctree):
-    """The explorables of a page, by chapter; none where there is no ``doctree``."""
+def shown(doctree):
+    """The explorables of a page, by name; none where there is no ``doctree``."""
     return [each["explorable"] for each in doctree.findall(nodes.figure) if "explorable" in each] if doctree else []
 
 
 def load(app, pagename, templatename, context, doctree):
     """Load what a page with an explorable needs, after its text; other pages load nothing."""
-    if named := chapters(doctree):
+    if named := shown(doctree):
         app.add_css_file(f"../{FOLDER}/explorable.css")
         own = [f"../{FOLDER}/{part}{name}.js" for name in named for part in ("formulas/", "")]
         for name in (*BEFORE, *own):
@@ -85,10 +86,10 @@ def write(app, exception):
     if exception is None and app.builder.format == "html":
         folder = Path(app.outdir) / FOLDER / "formulas"
         folder.mkdir(parents=True, exist_ok=True)
-        for chapter in attnflow_closed_forms.CHAPTERS:
-            path = folder / f"{chapter}.js"
+        for name in moving.NAMES:
+            path = folder / f"{name}.js"
             if not path.exists():  # kept by a second build, which begins anew where the library has changed
-                path.write_text(script(chapter), encoding="utf-8")
+                path.write_text(script(name), encoding="utf-8")
 
 
 def setup(app):

@@ -447,6 +447,20 @@ figures_transport.flow_figure(seed=100)
 plt.show()
 
 # %% [markdown]
+# In {numref}`fig-five-density` the time is yours. A head takes its mass with it, so the share of the density left of it stays what it was: the finite volumes never see the heads, and say the same.
+#
+# ```{attnflow-explorable} density
+# ---
+# name: fig-five-density
+# alt: >-
+#   Left, the density of the heads in the last block at four times: one hump tears into two, close to the dashed heads of the teacher. Right,
+#   the objective falls on a dashed curve.
+# ---
+# The densities $\rho_j$ in three blocks over time. Blue: finite volumes with 100 cells; orange: the start. Ticks are sixteen heads $\theta$ in the middles of equal shares, one of them red. Dashed are the heads of the
+# teacher, and below the objective $\mathcal Q$ its start less $\int\frac1J\sum_j\int\rho_j|\partial_\theta V_j|^2\,d\theta\,dt$. Frames half a unit of time apart come from the library, and the page mixes two of them in between.
+# ```
+
+# %% [markdown]
 # :::{prf:proposition} Positive without clipping
 # :label: prop-five-positive
 #
@@ -692,6 +706,24 @@ top, sp.simplify(height.subs(u, top))
 # %% [markdown]
 # At rest the two slopes are $\lambda$ and $\lambda/N$, and the first line says that their product is $(y - u)^2cu$. So $\lambda = (y - u)\sqrt{Ncu}$ on the branch, which ends at $u = y/3$: below this top every $\lambda$ has two solutions, an upper one that is stable and a lower one that is not, and above it there is none. By hand, for $y = c = 1$ and $a = \frac12$: zero is stable from $\lambda = ay = \frac12$ on. With four heads the branch ends at
 # $\frac23\sqrt{4/3} = 0.77$, so between the two both are at rest; with one head it would end at 0.38, and there is no band. The number of heads stands under the root: **no share of data sets with a jump means anything without the number of heads beside it**.
+
+# %% [markdown]
+# In {numref}`fig-five-scan` you turn the decay yourself. Write the products with balanced factors, $B = v^2$ and $M = Nq^2$: then {eq}`eq-five-flow` is the gradient flow of two numbers,
+#
+# $$\dot v = \big((y - u)(a + cM) - \lambda\big)\,v, \qquad \dot q = \big((y - u)\,NcB - \lambda\big)\,q .$$ (eq-five-scalar-flow)
+#
+# The state follows it to rest after each move, nudged by $10^{-3}$. With little output attention is not worth its decay: from $\lambda_c = ay$ down the output first grows along $\lambda = a(y - u)$, without attention, and at $u = a^2/(Nc)$ attention switches on. If that is below $y/3$, it does so in a jump.
+#
+# ```{attnflow-explorable} meanfield
+# ---
+# name: fig-five-scan
+# alt: >-
+#   Two panels of the output at rest over the decay, for one head and for four. Solid branches are stable, dashed ones not. With four heads the upper
+#   branch ends to the right of the threshold of zero, with one head to the left of it.
+# ---
+# The scalar model with $y = c = 1$. Drag the state (blue), or reach it with Tab and move it with the arrow keys; orange is a scan of $\lambda$ up and down. Black are the branches in closed form, solid where they are stable, dashed where not; red their ends,
+# $\lambda_c$ of zero and $\lambda_{\mathrm{end}}$ of the upper one. $\mathcal Q(u)$ is the objective of the cheapest $B$ and $M$ with the output $u$: rests are its stationary points. The map has the edges $Ncy = \frac{27}4a^2$, below which there is a band above $\lambda_c$ with two stable states, zero one of them, and $Ncy = 3a^2$, above which nothing jumps.
+# ```
 
 # %% tags=["remove-input"]
 seen["scalar-branch"]

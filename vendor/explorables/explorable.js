@@ -11,6 +11,7 @@
 window.attnflow = window.attnflow || {};
 attnflow.formulas = {};
 attnflow.stages = {};
+attnflow.stored = {};
 
 (function () {
   "use strict";
@@ -320,8 +321,9 @@ attnflow.stages = {};
       return [min, max];
     }
 
-    /* A dot that is dragged, or moved by arrows. keys: of the state, across and up; label: what it is; step: of an arrow. */
-    handle(board, style, { keys, label, step }) {
+    /* A dot that is dragged, or moved by arrows. keys: of the state, across and up; label: what it is; step: of an arrow;
+       settle: where it comes to rest, of where it was moved to. */
+    handle(board, style, { keys, label, step, settle = (where) => where }) {
       const place = () => [this.state[keys[0]], this.state[keys[1]]];
       const move = this.dot(board, style, { size: 7 });
       const grip = this.dot(board, style, { size: 18, fillOpacity: 0, strokeOpacity: 0, tabindex: 0 });
@@ -329,8 +331,9 @@ attnflow.stages = {};
       const [least, most] = this.range(keys[0]);
       const named = { role: "slider", "aria-label": label, "aria-valuemin": least, "aria-valuemax": most, class: "explorable-grip" };
       for (const [name, value] of Object.entries(named)) node.setAttribute(name, value);
+      const within = (where) => where.map((value, axis) => Number(clamp(value, ...this.range(keys[axis])).toFixed(3)));
       const to = (where) => {
-        const found = where.map((value, axis) => Number(clamp(value, ...this.range(keys[axis])).toFixed(3)));
+        const found = within(settle(within(where)));
         this.play(false);
         this.set({ [keys[0]]: found[0], [keys[1]]: found[1], t: this.parts.end });
       };
