@@ -9,6 +9,7 @@ import sympy as sp
 from attnflow import plot
 from attnflow.cooccurrence import balance, reduced, setting, task
 from attnflow.cooccurrence.figures import CLASSES, TAU, clock
+from moving import keep
 
 
 @cache
@@ -42,10 +43,8 @@ def closed_forms():
             sp.sqrt(sum(many * each**2 for many, each in zip(count, scores, strict=True))),
         ),
         "ratio": (sums, upper / lower),
-        "excess": (
-            sums,
-            upper - low * lower,
-        ),  # zero where the ratio is at the low end of its range, finite at its poles
+        # Zero where the ratio is at the low end of its range, and finite at its poles.
+        "excess": (sums, upper - low * lower),
     }
     found |= {f"margin_{place}": ((*scores, length), each) for place, each in enumerate(margins, start=1)}
     found |= {f"along_{place}": ((*forces, *fractions, n), each) for place, each in enumerate(along, start=1)}
@@ -86,3 +85,4 @@ def still(path, last=1e5, most=150, lengths=(3, 10)):
     panel.set(ylim=(0, 0.6), ylabel="share of the gradient", **clock(1, last, TAU))
     panel.legend(loc="upper right")
     plane.set(xlim=(0, most), ylim=lengths, xlabel="samples $n$", ylabel="length $L$")
+    keep(figure, path)

@@ -12,10 +12,8 @@ from moving import keep
 
 SEED, CELLS, TIMES = 100, 100, tuple(np.linspace(0, 12, 25))
 DECAYS = (transport.DECAY, 0.0, 0.2, 0.4)  # that of the chapter first
-HEADS, SHARED = (
-    16,
-    15,
-)  # heads that are shown of a block, and the particles of equal shares for which each of them stands
+# Heads that are shown of a block, and the particles of equal shares for which each of them stands.
+HEADS, SHARED = 16, 15
 
 
 def thousandths(values):

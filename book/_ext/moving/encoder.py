@@ -41,9 +41,8 @@ def closed_forms():
         v, scaled
     )
 
-    size, cosine, a, b, c = sp.symbols(
-        "size cosine a b c", real=True
-    )  # a, b, c: squares of two tokens, and their product
+    size, cosine = sp.symbols("size cosine", real=True)
+    a, b, c = sp.symbols("a b c", real=True)  # squares of two tokens, and their product
     zeroth, first, angle = three.arc_cosine_kernels()
     neurons = size * (first + cosine * zeroth).subs(angle, sp.acos(cosine))
     means = [sp.Matrix(each) / 4 for each in SIGNS.int().tolist()]
