@@ -30,6 +30,14 @@ attnflow.stored = {};
     if (!Number.isFinite(value)) return "\u2013";
     return value.toFixed(digits).replace(/^-(0\.?0*)$/, "$1").replace("-", "\u2212");
   }
+
+  /* A text that changes at each frame. A new node would have the browser look through the rules of the whole page again. */
+  function write(element, text) {
+    if (!element.firstChild) element.append("");
+    if (element.firstChild.data === text) return false;
+    element.firstChild.data = text;
+    return true;
+  }
   const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
   class Stage {
@@ -95,10 +103,9 @@ attnflow.stored = {};
       const output = element("output", { for: id });
       const update = () => {
         const text = `${told(this.state[key], digits)}${unit ? ` ${unit}` : ""}`;
-        if (output.textContent === text) return;
+        if (!write(output, text)) return;
         input.value = this.state[key];
         input.setAttribute("aria-valuetext", text);
-        output.textContent = text;
       };
       input.addEventListener("input", () => this.set({ [key]: Number(input.value) }));
       this.views.push(update);
@@ -122,7 +129,7 @@ attnflow.stored = {};
       slider.querySelector("input").addEventListener("input", () => this.play(false));
       this.views.push(() => {
         const text = still.matches ? "Step" : this.playing ? "Pause" : "Play";
-        if (this.button.textContent !== text) this.button.textContent = text;
+        write(this.button, text);
       });
       const box = element("div", { class: "explorable-clock" }, this.button);
       box.append(slider);
@@ -141,11 +148,11 @@ attnflow.stored = {};
       return element("table", { class: "explorable-table" }, element("thead", {}, head), element("tbody", {}, ...body));
     }
 
-    /* Numbers of a row of the table, NaN where there is none. */
+    /* Numbers of a row of the table, NaN where there is none; while it plays, at every fourth frame, for nobody reads faster. */
     show(key, values, digits = 3) {
+      if (this.playing && this.frames % 4) return;
       this.cells[key].forEach((cell, place) => {
-        const text = told(values[place], digits);
-        if (cell.textContent !== text) cell.textContent = text;
+        write(cell, told(values[place], digits));
       });
     }
 
@@ -203,6 +210,7 @@ attnflow.stored = {};
 
     play(on) {
       this.playing = on;
+      document.documentElement.classList.toggle("explorable-plays", Object.values(attnflow.stages).some((stage) => stage.playing));
       this.last = null;
       this.request();
     }
@@ -219,7 +227,7 @@ attnflow.stored = {};
         this.last = now;
         this.state.t = Math.min(this.parts.end, this.state.t + (passed * this.parts.end) / this.parts.duration);
         if (this.state.t >= this.parts.end) {
-          this.playing = false;
+          this.play(false);
           this.toAddress();
         }
       }
