@@ -19,9 +19,10 @@ PAGES = {
 DRAWS = 200
 
 
-def opened(browser, chapter, address="", **settings):
-    """The page of a chapter with its explorable in view. Returns it, its requests and its complaints."""
-    page, requests, complaints = book.visit(browser, PAGES[chapter], query=f"#{chapter}:{address}", **settings)
+def opened(browser, chapter, address="", formulas=False, **settings):
+    """The page of a chapter with its explorable in view, its text not typeset. Returns it, its requests and its complaints."""
+    address = f"#{chapter}:{address}"
+    page, requests, complaints = book.visit(browser, PAGES[chapter], query=address, formulas=formulas, **settings)
     page.locator(f'[data-explorable="{chapter}"]').scroll_into_view_if_needed()
     return page, requests, complaints
 
@@ -54,7 +55,7 @@ def compare(browser, chapter, ranges, library):
     ranges: name of a closed form -> name of an argument -> (low, high), under "all" for all of them; library: name of a closed
     form -> a function of the same arguments.
     """
-    page, _, _ = book.visit(browser, PAGES[chapter])
+    page, _, _ = book.visit(browser, PAGES[chapter], formulas=False)
     known = moving.figure(chapter).closed_forms()
     assert page.evaluate("chapter => Object.keys(attnflow.formulas[chapter])", chapter) == list(known)
     assert set(library) <= set(known)

@@ -81,10 +81,15 @@ def browser(site):
         context.close()
 
 
-def visit(browser, name, width="desktop", theme="light", query=""):
-    """Open one page and wait for its formulas. Returns the page, its requests, and what it had to complain of."""
+def visit(browser, name, width="desktop", theme="light", query="", formulas=True):
+    """Open one page and wait for its formulas. Returns the page, its requests, and what it had to complain of.
+
+    formulas: whether they are typeset, which takes most of the time of a chapter.
+    """
     page = browser.new_page()
     requests, complaints = [], []
+    if not formulas:
+        page.route(re.compile(r"/mathjax/tex"), lambda route: route.fulfill(body="", content_type="text/javascript"))
     page.on("request", lambda request: requests.append(request.url))
     page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
     page.on("pageerror", lambda error: complaints.append(f"error: {error}"))

@@ -93,16 +93,19 @@ def by_library(weights, width, scaling):
     return {"deficit": attention.entropy_deficit(shares), "entry": whole, "given": given}, shares[0, 0]
 
 
-STATES = [(0.5, 1, 6), (1.0, 1, 3.3), (0.75, 7, 0), (0.25, 99, 6), (1.25, 42, 4.71)]
+STATES = [(0.5, 1, 6), (1.0, 1, 3.3), (0.75, 1, 0), (0.25, 99, 6), (1.25, 99, 4.71)]
 
 
 @pytest.mark.browser
 def test_the_net_of_the_page_is_that_of_the_library(browser):
     """With the weights of the page the library finds each of thirty draws, to rounding, and what the table shows."""
     page, _, complaints = opened(browser, "encoder")
+    exported = {}
     for s, seed, t in STATES:
         shown = list(put(page, "encoder", s=s, seed=seed, t=t).values())
-        width, weights = round(2 ** (4 + t)), weights_of(page)
+        if seed not in exported:
+            exported[seed] = weights_of(page)
+        width, weights = round(2 ** (4 + t)), exported[seed]
         wanted, shares = by_library(weights, width, s)
         now = page.evaluate("attnflow.stages.encoder.now")
         for name, values in wanted.items():

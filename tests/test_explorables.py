@@ -89,7 +89,7 @@ def test_nothing_moves_by_itself_or_out_of_view_or_where_motion_is_unwanted(brow
 @pytest.mark.parametrize("chapter", PAGES)
 def test_twenty_frames_a_second_on_a_slow_machine(browser, chapter):
     """In a Chromium that is throttled four times; a machine that is slower than that of the budget may draw as many fewer."""
-    page, _, _ = opened(browser, chapter)
+    page, _, _ = opened(browser, chapter, formulas=True)
     session = page.context.new_cdp_session(page)
     session.send("Emulation.setCPUThrottlingRate", {"rate": 4})
     page.locator(f'[data-explorable="{chapter}"] .explorable-play').click()
@@ -128,7 +128,7 @@ def test_a_still_picture_serves_paper_and_pages_without_scripts(browser, chapter
 @pytest.mark.parametrize("width, theme", [("phone", "light"), ("desktop", "dark")])
 @pytest.mark.parametrize("chapter", PAGES)
 def test_phones_and_dark_pages(browser, chapter, width, theme):
-    page, requests, complaints = opened(browser, chapter, width=width, theme=theme)
+    page, requests, complaints = opened(browser, chapter, formulas=True, width=width, theme=theme)
     assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == [] == complaints
     wide = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
     assert wide[0] <= wide[1]

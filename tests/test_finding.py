@@ -290,14 +290,14 @@ def test_a_copied_session_has_no_prompt_and_no_output(browser):
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_only_what_is_cut_is_a_stop_of_the_tab_key(browser, name):
-    """At 390 px the hidden text of MathJax made 1955 of 2746 formulas scroll by some pixels, and be a stop each; ten are cut."""
+    """At 390 px the hidden text of MathJax made 1955 of 2746 formulas scroll by some pixels, a stop each; they break now."""
     page, *_ = visit(browser, name, width="phone")
     page.wait_for_timeout(300)
     stops, all_, cut = page.evaluate(
         """() => {
             const inline = [...document.querySelectorAll("span.math mjx-container")];
             const ink = e => e.querySelector("mjx-math").getBoundingClientRect().width - e.clientWidth;
-            const cut = inline.filter(e => Math.round(ink(e)) > 4);
+            const cut = inline.filter(e => !e.matches(".fit-broken") && Math.round(ink(e)) > 4);
             return [inline.filter(e => e.tabIndex === 0).length, inline.length, cut.length];
         }"""
     )

@@ -253,7 +253,7 @@ def asked(page, **values):
 
 
 def test_filters_narrow_the_ledger_and_say_how_many(browser):  # noqa: F811
-    page, _, complaints = visit(browser, LEDGER)
+    page, _, complaints = visit(browser, LEDGER, formulas=False)
     every = len(rows())
     assert asked(page)[0] == f"{every} of {every} claims"
     for name, value in (("chapter", "kernels"), ("origin", "paper"), ("state", "not reproduced"), ("kind", "proof")):
@@ -283,7 +283,7 @@ def told_of(row):
 
 
 def test_the_ledger_sorts_by_tightness_and_margin(browser):  # noqa: F811
-    page, _, _ = visit(browser, LEDGER)
+    page, _, _ = visit(browser, LEDGER, formulas=False)
     book = [one["id"] for one in asked(page)[1]]
     for name, field, sign in (
         ("tightness", "tightness", -1),
@@ -304,7 +304,7 @@ def test_the_ledger_sorts_by_tightness_and_margin(browser):  # noqa: F811
 
 
 def test_the_ledger_is_used_with_the_keyboard_alone(browser):  # noqa: F811
-    page, _, _ = visit(browser, LEDGER)
+    page, _, _ = visit(browser, LEDGER, formulas=False)
     page.locator(".ledger-filter [name=chapter]").focus()
     page.keyboard.type("2")  # a choice of a list by its first letter
     assert {one["chapter"] for one in asked(page)[1]} == {"cooccurrence"}
@@ -321,7 +321,7 @@ def test_the_ledger_is_used_with_the_keyboard_alone(browser):  # noqa: F811
 
 def test_an_address_of_a_card_unfolds_it(browser):  # noqa: F811
     row = next(row for row in rows().values() if row.chapter == "encoder")
-    page, _, _ = visit(browser, LEDGER, query=f"?chapter=kernels#claim-{row.key}")
+    page, _, _ = visit(browser, LEDGER, query=f"?chapter=kernels#claim-{row.key}", formulas=False)
     card = page.locator(f"#claim-{row.key}")
     assert card.locator("dl.claim-rows").is_visible() and card.locator("summary").is_visible()
     page.close()

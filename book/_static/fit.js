@@ -27,6 +27,7 @@
       if (!width || width < block.clientWidth - 1) continue; // not shown, or narrow enough
       places(math, told);
       box.classList.add("fit-broken");
+      box.removeAttribute("tabindex"); // it was a stop of the Tab key while it scrolled
     }
   }
 

@@ -42,7 +42,7 @@ def clashing(inputs: runs.Stack, targets: runs.Stack) -> tuple[runs.Stack, runs.
 
 
 def envelope(
-    seeds: tuple, device: torch.device, over: float = 0.5, apart: float = 0.02, rest: bool = True, **settings
+    seeds: tuple, device: torch.device, over: float = 0.5, apart: float = 0.005, rest: bool = True, **settings
 ) -> dict:
     r"""The slope of the least objective by the decay, from two minima, beside half the mean square of the particles.
 
@@ -140,7 +140,7 @@ CLAIMS = (
         "envelope",
         "How the least objective changes with the decay is seen in one run",
         r"At a minimum $d\mathcal Q^*/d\lambda = \frac1{2Jm}\sum|\theta|^2$, since the particles answer a change of $\lambda$ at "
-        r"second order: the slope between $0.98\,\lambda$ and $1.02\,\lambda$, over half the mean square, at "
+        r"second order: the slope between $0.995\,\lambda$ and $1.005\,\lambda$, over half the mean square, at "
         r"$\lambda = \lambda_c/2$, $m = 4$.",
         Trial(envelope_run, lambda record: record["slope"] / record["predicted"], Near(rel=2e-3), predict=1.0),
         Control("particles that still move", {"rest": False}),

@@ -7,7 +7,7 @@ from attnflow.meanfield import cloud, toy, volumes
 from attnflow.meanfield.setting import claim
 from attnflow.meanfield.transport import DECAY
 
-TIME, STEP, SAMPLES = 2.0, 1.0, 4  # fewer sequences than elsewhere, so that 128 replicas are affordable
+TIME, STEP, SAMPLES = 2.0, 0.5, 4  # fewer sequences than elsewhere, so that 128 replicas are affordable
 TOGETHER = 64  # so many copies fit a cache
 
 
