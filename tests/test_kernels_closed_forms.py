@@ -99,9 +99,11 @@ def test_ranks_and_floors_by_least_squares():
         directions, rank = linear.span(known)
         found = linear.floor(directions, wanted[..., None])[:, 0]
         for run in range(2):
-            best, _, slow, _ = np.linalg.lstsq(known[run].numpy(), wanted[run].numpy(), rcond=None)
+            best, _, slow, sizes = np.linalg.lstsq(known[run].numpy(), wanted[run].numpy(), rcond=None)
             left = np.square(known[run].numpy() @ best - wanted[run].numpy()).sum() / 2
-            assert int(rank[run]) == slow and float(found[run]) == pytest.approx(left, rel=1e-6, abs=1e-7)
+            # A direction that is hardly reached is known as well as rounding leaves it, by either way.
+            blurred = 10 * np.finfo(float).eps * sizes[0] / sizes[slow - 1] * np.square(wanted[run].numpy()).sum()
+            assert int(rank[run]) == slow and float(found[run]) == pytest.approx(left, rel=1e-6, abs=1e-7 + blurred)
 
 
 def test_the_rank_of_generic_features_at_every_size():

@@ -20,6 +20,7 @@ RARE = 6  # sections that a word further down may stand in, to be kept beside th
 TITLES = ("h1", "h2", "h3", "h4")
 JUNK_TAGS = ("script", "style", "svg", "button", "nav")
 JUNK = ("headerlink", "eqno", "results-list", "solution", "cell_input", "chapter-about")
+SOURCE = "source"  # the section with the code of a module
 BOXES = ("glossary", "py", "claim", "proof", "exercise", "cell", "ledger")  # with places of their own
 
 
@@ -79,7 +80,9 @@ class Page:
     def __init__(self, address, article):
         self.address, self.entries, self.names = address, [], []
         self.library = any(has(one, "sig") for one in article.iter("dt"))
-        for junk in [one for one in article.iter("*") if one.tag in JUNK_TAGS or has(one, *JUNK)]:
+        for junk in [
+            one for one in article.iter("*") if one.tag in JUNK_TAGS or has(one, *JUNK) or one.get("id") == SOURCE
+        ]:
             junk.drop_tree()
         self.heads = {section: heading(section) for section in article.iter("section")}
         self.number, self.title = next(iter(self.heads.values()), ("", address))

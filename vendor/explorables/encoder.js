@@ -242,8 +242,8 @@
     table: {
       columns: ["thirty draws", "predicted"], rows: [
         ["k", "width <i>k</i>"], ["deficit", "mean entropy deficit <i>D</i>"], ["entry", "mean of <i>K</i>"],
-        ["spread", "spread of <i>K</i>"], ["spread_power", "exponent of that in <i>k</i>"],
-        ["apart", "spread given the attention"], ["apart_power", "exponent of this in <i>k</i>"]],
+        ["spread", "spread of <i>K</i>"], ["spread_power", "exponent of the spread in <i>k</i>"],
+        ["apart", "spread given the attention"], ["apart_power", "exponent of it given the attention"]],
     },
     setup, solve, draw,
   });
