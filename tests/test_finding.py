@@ -1,13 +1,16 @@
 """Finding again: the search and its index, the lists, what a page says of itself, what is copied, where the tab key stops."""
 
+import gzip
 import html
 import json
 import re
 import sys
 import tomllib
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
+from fontTools.ttLib import TTFont
 from test_book import AXE, ROOT, STORED, built_pages, toc_pages, visit
 from test_book import browser as browser
 from test_book import site as site
@@ -303,3 +306,28 @@ def test_only_what_is_cut_is_a_stop_of_the_tab_key(browser, name):
     )
     assert stops == cut and stops < 0.02 * all_
     page.close()
+
+
+def test_a_chapter_weighs_at_most_a_megabyte_and_a_half(browser):
+    """All that a page asks for, as a server sends it: compressed, each file once."""
+    for name in CHAPTERS:
+        page, requests, _ = visit(browser, name)
+        page.evaluate(
+            "() => Promise.all([...document.images].map(image => { image.loading = 'eager'; return image.decode(); }))"
+        )
+        files = {unquote(urlsplit(url).path) for url in requests if url.startswith("file:")}
+        sent = sum(min(len(data), len(gzip.compress(data, 6))) for data in (Path(file).read_bytes() for file in files))
+        assert 500_000 < sent <= 1_500_000, (name, sent)
+        page.close()
+
+
+def test_every_icon_that_a_page_shows_is_in_the_font(site):
+    """The site carries the icons that it names, and not the theme's script that draws them all a second time."""
+    (font,) = site.glob("_static/vendor/fontawesome/*/webfonts/fa-solid-900.ttf")
+    known = TTFont(font).getBestCmap()
+    rules = (font.parents[1] / "css" / "all.min.css").read_text(encoding="utf-8")
+    named = set(re.findall(r"\bfa-[a-z-]+", " ".join(text_of(site, name) for name in built_pages())))
+    code = 'before[^{}]*{content:"\\\\(f[0-9a-f]{3})"'
+    codes = {found for name in named for found in re.findall(rf"\.{name}:{code}", rules)}
+    assert len(codes) >= 10 and {int(code, 16) for code in codes} <= set(known) and len(known) < 60
+    assert not (font.parents[1] / "js").exists()

@@ -6,6 +6,7 @@ from pathlib import Path
 import attnflow_api
 import attnflow_cited
 import attnflow_filters
+import attnflow_icons
 import attnflow_landing
 import attnflow_lean
 import attnflow_ledger
@@ -26,6 +27,7 @@ TIDY = (
     (r'(<summary) aria-label="Toggle hidden content"', r"\1"),  # its visible text names it
     (r'role="doc-biblioentry"', 'role="listitem"'),  # the list around it may hold list items only
     (r'<script[^>]* src="[^"]*(searchtools|language_data|sphinx_highlight|searchindex)\.js[^>]*></script>\n?', ""),
+    (r'<script src="[^"]*fontawesome[^"]*"></script>\n?', ""),  # the font alone shows its icons
     (r'(<button[^>]*search-button-field[^>]*) aria-label="Search"', r"\1"),  # its visible text names it
     (r'(<a href="[^"]*portable/[^"/]+\.ipynb") target="_blank"', r"\1 download"),  # to be saved, not to be shown
 )
@@ -58,6 +60,7 @@ def setup(app):
     """Register with Sphinx."""
     attnflow_lean.setup(app)
     app.connect("build-finished", tidy_site)
+    app.connect("build-finished", attnflow_icons.keep)
     app.connect("build-finished", attnflow_search.write_index)
     app.connect("doctree-read", attnflow_page.foot)
     app.connect("doctree-resolved", attnflow_cited.add)
