@@ -1,6 +1,7 @@
 """The house: layout, docstrings, pins, the Makefile, and the words that must not be in the repository."""
 
 import ast
+import doctest
 import importlib.util
 import json
 import os
@@ -10,15 +11,20 @@ import sys
 import tomllib
 from importlib.metadata import distributions
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import threadpoolctl
+from docutils import nodes
 
 import attnflow
 from attnflow import citations
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+import attnflow_lean as lean  # noqa: E402
+
 LIBRARY = ROOT / "lib" / "attnflow"
 TREES = {
     path.relative_to(LIBRARY).as_posix(): ast.parse(path.read_text(encoding="utf-8")) for path in LIBRARY.rglob("*.py")
@@ -217,10 +223,28 @@ def test_this_worker_has_one_thread():
     } == {1}
 
 
+def test_a_second_build_writes_what_shows_the_change():
+    """What gathers from other pages always, and every page where a title, a number or a label is another."""
+    labels, pages = {}, {"notebooks/a", "notebooks/b", "book/ledger", "book/api/x"}
+    env = SimpleNamespace(
+        titles={"notebooks/a": nodes.title("", "A")}, toc_secnumbers={}, toc_fignumbers={}, found_docs=pages
+    )
+    env.domaindata = {"std": {"labels": labels}, "math": {"objects": {}}}
+    assert set(lean.again(None, env)) == pages and lean.again(None, env) == ["book/ledger"]
+    for change in (
+        lambda: labels.update(new="a"),
+        lambda: env.toc_secnumbers.update(a=(2,)),
+        lambda: env.titles.clear(),
+    ):
+        change()
+        assert set(lean.again(None, env)) == pages and lean.again(None, env) == ["book/ledger"]
+
+
 def test_book_knows_when_nothing_changed(tmp_path):
     spec = importlib.util.spec_from_file_location("build", ROOT / "book" / "build.py")
     build = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(build)
+    assert doctest.testmod(build).failed == 0
     build.ROOT = tmp_path
     (tmp_path / "book").mkdir()
     (tmp_path / "_toc.yml").write_text("a")
