@@ -60,6 +60,7 @@ def setup(app):
     """Register with Sphinx."""
     attnflow_lean.setup(app)
     app.connect("build-finished", tidy_site)
+    app.connect("builder-inited", attnflow_search.spare)
     app.connect("build-finished", attnflow_icons.keep)
     app.connect("build-finished", attnflow_search.write_index)
     app.connect("doctree-read", attnflow_page.foot)

@@ -185,6 +185,12 @@ def written(made):
     return "attnflowSearch.data(" + json.dumps(made, ensure_ascii=False, separators=(",", ":")) + ");\n"
 
 
+def spare(app):
+    """Keep Sphinx from making an index of its own, which nothing reads; a second build would miss it."""
+    for name in ("load_indexer", "index_page", "dump_search_index"):
+        setattr(app.builder, name, lambda *arguments: None)
+
+
 def write_index(app, exception):
     """Write the index of a finished build, and take away that of Sphinx, which nothing reads."""
     if exception is not None or app.builder.name != "html":

@@ -81,6 +81,7 @@ def drift_figure(claim, kept, adam):
         (kept["off signs"], "purple", r"$W_O(I-\xi\xi^\top/o)$"),
     )
     plot.scaling(axes, lines, kept["steps"])
+    axes.set_ylim(bottom=1e-17)  # rounding differs between processors, and a scale that follows it moves all else
     for name in ("query-key", "value-output"):
         plot.loglog_guide(axes, kept["steps"], float(kept[name][0].median()), plot.predicted(claim[f"law-{name}"]), "_")
     plot.direct(axes)
