@@ -10,14 +10,15 @@ FOUND = """() => {
     const scrolls = (e) => ["auto", "scroll", "hidden"].includes(getComputedStyle(e).overflowX);
     const fades = (e, side) => getComputedStyle(e).maskImage.includes("gradient")
         && parseFloat(getComputedStyle(e).getPropertyValue("--fit-" + side)) > 20;
-    const unseen = "mjx-assistive-mml, .visually-hidden, thead, details:not([open]), .toggle-hidden, button, figure > img";
+    const unseen = "mjx-assistive-mml, .visually-hidden, thead, details:not([open]), .toggle-hidden, button, figure > img, "
+        + ".explorable-board"; // which shows a part of the plane by design
     const hidden = (e) => e.closest(unseen);
     const words = (e) => e.outerHTML.slice(0, 60) + " ... " + e.textContent.trim().slice(0, 60);
     const cut = [], scrolled = [], wide = [];
     for (const e of document.querySelectorAll("article *")) {
         const box = e.getBoundingClientRect();
         if (!box.width || hidden(e)) continue;
-        if (scrolls(e) && e.clientWidth && e.scrollWidth > e.clientWidth + 2 && !e.matches("figure")) {
+        if (scrolls(e) && e.clientWidth && e.scrollWidth > e.clientWidth + 4 && !e.matches("figure")) {
             scrolled.push(words(e));
             if (!fades(e, "right")) cut.push(words(e));
         }
