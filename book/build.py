@@ -84,7 +84,7 @@ def main():
             )
             return status or 1
         packed = [path for path in made_of if path.startswith(tuple(PACKAGE)) and before.get(path) != made_of[path]]
-        if packed and (status := wheel(SITE / "wheel")):
+        if (packed or not (SITE / "wheel").exists()) and (status := wheel(SITE / "wheel")):
             print(f"The wheel of the library was not built: see pip above (exit status {status}).", file=sys.stderr)
             return status
         STAMP.write_text(json.dumps(made_of))
