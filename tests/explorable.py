@@ -1,12 +1,6 @@
-"""What the tests of all explorables share: opening one, its state, its read-outs, its formulas against the library's."""
+"""What the tests of all explorables share: opening one, its state, its read-outs."""
 
-import math
-
-import numpy as np
-import sympy as sp
 import test_book as book
-
-import moving  # isort: skip
 
 PAGES = {
     "foundations": "notebooks/1_foundations.html",
@@ -16,7 +10,6 @@ PAGES = {
     "meanfield": "notebooks/5_meanfield.html",
     "density": "notebooks/5_meanfield.html",
 }
-DRAWS = 200
 
 
 def opened(browser, chapter, address="", formulas=False, **settings):
@@ -47,26 +40,3 @@ def put(page, chapter, **settings):
     page.wait_for_function(reached, arg=[chapter, settings])
     page.evaluate("name => attnflow.stages[name].refresh()", chapter)
     return table(page, chapter)
-
-
-def compare(browser, chapter, ranges, library):
-    """Every closed form of a page at 200 random arguments against the library, or against sympy where the library has none.
-
-    ranges: name of a closed form -> name of an argument -> (low, high), under "all" for all of them; library: name of a closed
-    form -> a function of the same arguments.
-    """
-    page, _, _ = book.visit(browser, PAGES[chapter], formulas=False)
-    known = moving.figure(chapter).closed_forms()
-    assert page.evaluate("chapter => Object.keys(attnflow.formulas[chapter])", chapter) == list(known)
-    assert set(library) <= set(known)
-    generator = np.random.default_rng(sum(map(ord, chapter)))
-    for name, (taken, expression) in known.items():
-        bounds = [{**ranges["all"], **ranges.get(name, {})}[str(each)] for each in taken]
-        rows = generator.uniform(*np.reshape(bounds, (-1, 2)).T, (DRAWS, len(taken)))
-        function = library.get(name) or sp.lambdify(taken, expression, "math")
-        asked = "([chapter, name, rows]) => rows.map(row => attnflow.formulas[chapter][name](...row))"
-        found = page.evaluate(asked, [chapter, name, rows.tolist()])
-        wanted = [function(*map(float, row)) for row in rows]
-        assert all(map(math.isfinite, wanted)), name
-        np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9, err_msg=name)
-    page.close()

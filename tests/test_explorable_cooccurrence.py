@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import sympy as sp
 import test_book as book
-from explorable import compare, opened, put
+from explorable import opened, put
 
 from attnflow import runs
 from attnflow.cooccurrence import balance, dual, reduced, task
@@ -60,11 +60,6 @@ def hard_margin(n, length, sizes):
     sums, classes = found.sums(asked.classes), np.asarray(asked.classes)
     far = [found.margins[classes == each].min() / np.linalg.norm(found.weights) for each in range(4)]
     return sums / sums.sum(), balance.ratio(*map(float, sums)), far
-
-
-@pytest.mark.browser
-def test_formulas_of_the_page_are_those_of_the_library(browser):
-    compare(browser, "cooccurrence", RANGES, LIBRARY)
 
 
 def test_margins_and_velocity_are_those_of_the_reduced_flow():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import test_book as book
 import torch
-from explorable import compare, opened, put
+from explorable import opened, put
 
 from attnflow import runs
 from attnflow.attention import Kernel
@@ -31,11 +31,6 @@ LIBRARY = {
     "border": lambda s, zeta: landscape.border("softmax", zeta, s),
     "threshold": lambda: wells.threshold(0.5),
 }
-
-
-@pytest.mark.browser
-def test_formulas_of_the_page_are_those_of_the_library(browser):
-    compare(browser, "kernels", RANGES, LIBRARY)
 
 
 @pytest.mark.browser

@@ -7,7 +7,7 @@ import pytest
 import sympy as sp
 import test_book as book
 import torch
-from explorable import compare, opened, put
+from explorable import opened, put
 from scipy.optimize import minimize_scalar
 
 from attnflow import flow, runs
@@ -88,11 +88,6 @@ LIBRARY = {
     "band": lambda N: math.sqrt(N / scalar.ABOVE),
     "bistable": lambda N: math.sqrt(N / scalar.ANYWHERE),
 }
-
-
-@pytest.mark.browser
-def test_formulas_of_the_page_are_those_of_the_library(browser):
-    compare(browser, "meanfield", RANGES, LIBRARY)
 
 
 def test_every_point_of_the_branch_is_a_rest_of_the_flow():

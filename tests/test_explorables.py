@@ -1,15 +1,46 @@
 """Figures that move: nobody is left out by how they are reached, seen, printed or slowed. Their numbers: test_explorable_*."""
 
+import importlib
+import math
 import re
 
+import numpy as np
 import pytest
 import run as machine
+import sympy as sp
 import test_book as book
 from explorable import PAGES, opened
 
 import attnflow_explorables as explorables  # isort: skip
+import moving  # isort: skip
 
 browser, site = book.browser, book.site  # fixtures
+DRAWS = 200
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("chapter", PAGES)
+def test_formulas_of_the_page_are_those_of_the_library(browser, chapter):
+    """Every closed form at random arguments against the library, or against sympy where the library has none.
+
+    RANGES of a chapter's tests: name of a closed form -> name of an argument -> (low, high), under "all" for all of them;
+    LIBRARY: name of a closed form -> a function of the same arguments.
+    """
+    own, known = importlib.import_module(f"test_explorable_{chapter}"), moving.figure(chapter).closed_forms()
+    page, _, _ = book.visit(browser, PAGES[chapter], formulas=False)
+    assert page.evaluate("chapter => Object.keys(attnflow.formulas[chapter])", chapter) == list(known)
+    assert set(own.LIBRARY) <= set(known)
+    generator = np.random.default_rng(sum(map(ord, chapter)))
+    for name, (taken, expression) in known.items():
+        bounds = [{**own.RANGES["all"], **own.RANGES.get(name, {})}[str(each)] for each in taken]
+        rows = generator.uniform(*np.reshape(bounds, (-1, 2)).T, (DRAWS, len(taken)))
+        function = own.LIBRARY.get(name) or sp.lambdify(taken, expression, "math")
+        asked = "([chapter, name, rows]) => rows.map(row => attnflow.formulas[chapter][name](...row))"
+        found = page.evaluate(asked, [chapter, name, rows.tolist()])
+        wanted = [function(*map(float, row)) for row in rows]
+        assert all(map(math.isfinite, wanted)), name
+        np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9, err_msg=name)
+    page.close()
 
 
 @pytest.mark.browser

@@ -1,5 +1,6 @@
 """Finding again: the search and its index, the lists, what a page says of itself, what is copied, where the tab key stops."""
 
+import doctest
 import gzip
 import html
 import json
@@ -21,6 +22,7 @@ from attnflow.rooms import cite, rooms
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 import attnflow_cited as cited  # noqa: E402
+import attnflow_icons as icons  # noqa: E402
 import attnflow_page as page_of  # noqa: E402
 import attnflow_tex as tex  # noqa: E402
 
@@ -323,6 +325,7 @@ def test_a_chapter_weighs_at_most_a_megabyte_and_a_half(browser):
 
 def test_every_icon_that_a_page_shows_is_in_the_font(site):
     """The site carries the icons that it names, and not the theme's script that draws them all a second time."""
+    assert doctest.testmod(icons).failed == 0
     (font,) = site.glob("_static/vendor/fontawesome/*/webfonts/fa-solid-900.ttf")
     known = TTFont(font).getBestCmap()
     rules = (font.parents[1] / "css" / "all.min.css").read_text(encoding="utf-8")

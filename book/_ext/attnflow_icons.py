@@ -11,16 +11,16 @@ RULE = re.compile(r'((?:\.fa-[\w-]+:before,?)+)\{content:"\\(f[0-9a-f]{3})"\}')
 BY_CODE = re.compile(r"\\(f[0-9a-f]{3})\b")  # in styles of the theme, which name no icon
 
 
-def shown(site, styles):
-    r"""The codes of the icons that the pages, scripts and styles of a ``site`` name, by the rules in ``styles`` of the font.
+def shown(texts, sheets, rules):
+    r"""The codes of the icons that ``texts``, pages and scripts, name by the ``rules`` of the font, and style ``sheets`` by code.
 
     >>> rules = '.fa-bars:before,.fa-navicon:before{content:"\\f0c9"}.fa-moon:before{content:"\\f186"}'
-    >>> [hex(code) for code in shown([('<i class="fa-solid fa-bars">', "")], rules)]
+    >>> [hex(code) for code in shown(['<i class="fa-solid fa-bars">'], [], rules)]
     ['0xf0c9']
     """
-    names = {name for text, _ in site for name in NAME.findall(text)}
-    codes = {code for _, style in site for code in BY_CODE.findall(style)}
-    codes |= {code for rules, code in RULE.findall(styles) if names & set(NAME.findall(rules))}
+    names = {name for text in texts for name in NAME.findall(text)}
+    codes = {code for sheet in sheets for code in BY_CODE.findall(sheet)}
+    codes |= {code for known, code in RULE.findall(rules) if names & set(NAME.findall(known))}
     return sorted(int(code, 16) for code in codes)
 
 
@@ -32,14 +32,15 @@ def keep(app, exception):
     for home in (static / "vendor" / "fontawesome").glob("*"):
         shutil.rmtree(home / "js", ignore_errors=True)
         sheet, font = home / "css" / "all.min.css", home / "webfonts" / "fa-solid-900.ttf"
-        styles = sheet.read_text(encoding="utf-8")
-        pages = [(path.read_text(encoding="utf-8"), "") for path in Path(app.outdir).rglob("*.html")]
-        pages += [(path.read_text(encoding="utf-8"), "") for path in static.glob("scripts/*.js")]
-        pages += [("", path.read_text(encoding="utf-8")) for path in static.glob("styles/*.css")]
+        rules = sheet.read_text(encoding="utf-8")
+        named = [*Path(app.outdir).rglob("*.html"), *static.glob("scripts/*.js")]
+        texts, sheets = (
+            [path.read_text(encoding="utf-8") for path in paths] for paths in (named, static.glob("styles/*.css"))
+        )
         options = subset.Options()
         whole, chosen = subset.load_font(font, options), subset.Subsetter(options)
-        chosen.populate(unicodes=shown(pages, styles))
+        chosen.populate(unicodes=shown(texts, sheets, rules))
         chosen.subset(whole)
         subset.save_font(whole, font, options)
         font.with_suffix(".woff2").unlink(missing_ok=True)
-        sheet.write_text(re.sub(r'url\([^)]*fa-solid-900\.woff2\) format\("woff2"\),', "", styles), encoding="utf-8")
+        sheet.write_text(re.sub(r'url\([^)]*fa-solid-900\.woff2\) format\("woff2"\),', "", rules), encoding="utf-8")
