@@ -861,7 +861,7 @@ seen["entropy-values"]
 #   Left, thirty draws of one kernel entry over the width: at s = 1 they close in on a dashed line, at s = 1/2 they stay apart. Right,
 #   their spread, at s = 1 falling along a dashed line, at s = 1/2 level with the other.
 # ---
-# Thirty draws at NTK initialisation, whose nets widen together: $k = 2^{4+t}$, and a wider net keeps its neurons. Red is the draw whose attention is shown, from token $i$ of $X$ to token $j$, darker for more.
+# Thirty draws at NTK initialisation, whose nets widen together: $k = 2^{4+t}$, and a wider net keeps its neurons. Red is the draw whose attention is shown, from token $i$ of $X$ to token $j$, the fuller the colour, the more.
 # $K$ is the entry $K(X, X')$ of the whole kernel; $D = 1 - H/\log L$ the entropy deficit, its mean over both samples. Orange is the spread of the closed form given the attention. Dashed is what is predicted: $K_\infty$, the
 # deficit of Gaussian logits, and both spreads by {eq}`eq-spread`, orange without its first term. Thirty draws tell a spread to about an eighth. The page draws its own weights, by the generator mulberry32 and the method of Box and Muller.
 # ```

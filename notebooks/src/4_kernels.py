@@ -617,7 +617,7 @@ seen["fold"]
 #   Left, the loss on the line of the keys: softmax has a hill at the left, the Gaussian of sharpness one a third well, that of one half none.
 #   Right, the plane of spread and sharpness, with a dashed curve above which the third well exists.
 # ---
-# The loss of one query in the plane, values $\frac12, 0, 1$ at keys $-s, 0, s$ (small dots), target $0.8$; darker is lower. Drag the query, or reach it
+# The loss of one query in the plane, values $\frac12, 0, 1$ at keys $-s, 0, s$ (small dots), target $0.8$; the fuller the colour, the lower. Drag the query, or reach it
 # with Tab and move it with the arrow keys. Blue is its path of descent. Dashed is what is predicted: the edge of the trap of softmax, and the
 # threshold $s\sqrt\zeta$ of the Gaussian. Red triangles are wells, counted on the line of the keys.
 # ```

@@ -721,7 +721,7 @@ top, sp.simplify(height.subs(u, top))
 #   Two panels of the output at rest over the decay, for one head and for four. Solid branches are stable, dashed ones not. With four heads the upper
 #   branch ends to the right of the threshold of zero, with one head to the left of it.
 # ---
-# The scalar model with $y = c = 1$. Drag the state (blue), or reach it with Tab and move it with the arrow keys; orange is a scan of $\lambda$ up and down. Black are the branches in closed form, solid where they are stable, dashed where not; red their ends,
+# The scalar model with $y = c = 1$. Drag the state (blue), or reach it with Tab and move it with the arrow keys; orange is a scan of $\lambda$ up and down. In the colour of the text are the branches in closed form, solid where they are stable, dashed where not; red their ends,
 # $\lambda_c$ of zero and $\lambda_{\mathrm{end}}$ of the upper one. $\mathcal Q(u)$ is the objective of the cheapest $B$ and $M$ with the output $u$: rests are its stationary points. The map has the edges $Ncy = \frac{27}4a^2$, below which there is a band above $\lambda_c$ with two stable states, zero one of them, and $Ncy = 3a^2$, above which nothing jumps.
 # ```
 
