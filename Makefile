@@ -63,8 +63,10 @@ grade: $(READY) ## grade submissions, one folder a student (SUBMISSIONS=dir SALT
 	@test -n "$(SUBMISSIONS)" || { echo "make grade: say where the submissions are: make grade SUBMISSIONS=dir, one folder a student"; exit 2; }
 	@$(ONE_THREAD) $(PY) -m course grade "$(SUBMISSIONS)" --salt "$(SALT)" $(if $(UNSAFE),--unsafe) $(CHAPTER)
 
-bench: $(READY) ## time the library against what one would write instead: each room, and the loop of a flow
-	@for file in $(filter-out benchmarks/timing.py benchmarks/yardstick.py,$(wildcard benchmarks/*.py)); do $(PY) $$file || exit 1; done
+bench: $(READY) .venv-jax/.ready ## time the library against what one would write instead: each room, the loop of a flow, and JAX
+	@for file in $(filter-out $(addprefix benchmarks/,timing.py yardstick.py in_jax.py floor.py growth.py peers.py gpu.py),$(wildcard benchmarks/*.py)); do $(PY) $$file || exit 1; done
+	@$(ONE_THREAD) $(PY) benchmarks/growth.py $(ARGS)
+	@PYTHONPATH=.venv-jax $(PY) benchmarks/peers.py --threads 2 $(ARGS) && PYTHONPATH=.venv-jax $(PY) benchmarks/peers.py $(ARGS)
 
 lab: $(READY) $(LAB) ## open the chapters in JupyterLab: copies in lab/, yours to change (SOURCE=1: those of the book, with MyST)
 	@$(PY) book/build.py && $(PY) notebooks/lab.py .venv-lab/bin/python $(if $(SOURCE),--source)
@@ -102,6 +104,11 @@ $(GRADING): requirements-grading.txt
 	@test -x .venv-grading/bin/python || $(PYTHON) -m venv .venv-grading
 	.venv-grading/bin/python -m pip install -q --disable-pip-version-check -r requirements-grading.txt
 	@touch $(GRADING)
+
+.venv-jax/.ready: requirements-jax.txt
+	@echo "Installing JAX into .venv-jax (half a minute the first time)"
+	$(PY) -m pip install -q --disable-pip-version-check --no-deps --upgrade --target .venv-jax -r requirements-jax.txt
+	@touch $@
 
 $(LAB): requirements-lab.txt
 	@echo "Installing JupyterLab into .venv-lab (a minute the first time)"

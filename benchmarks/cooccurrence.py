@@ -2,8 +2,8 @@
 
     make bench
 
-Runs of n = 60, L = 5, d = 163, k = 128, o = 16 in float64. Both take the same steps of descent: the stack through the exact
-reduction, with gathers and scatters, the loop with autograd and torch's SGD.
+Runs of n = 60, L = 5, d = 163, k = 128, o = 16 in float64. All take the same steps of descent: the stack through the exact
+reduction, compiled or with gathers and scatters, the loop with autograd and torch's SGD.
 """
 
 import math
@@ -51,9 +51,9 @@ def looped(found):
     return {name: torch.stack([end[name] for end in ends]) for name in TRAINED}
 
 
-def stacked(found):
-    """All runs at once. Returns the final weights."""
-    end = flow.integrate(found["field"], found["start"], step=STEP, times=[STEPS * STEP]).state
+def stacked(found, engine):
+    """All runs with an ``engine``. Returns the final weights."""
+    end = flow.integrate(found["field"], found["start"], step=STEP, times=[STEPS * STEP], engine=engine).state
     return {name: end[name] for name in TRAINED}
 
 
@@ -63,7 +63,8 @@ def main():
     reduced = setting.drawn(range(COUNT), torch.device("cpu"), width=WIDTH, **task)
     full = setting.drawn(range(COUNT), torch.device("cpu"), width=WIDTH, full=True, **task)
     ways = {
-        "stack, gather and scatter": lambda: stacked(reduced),
+        "compiled, run by run": lambda: stacked(reduced, "numba"),
+        "stack, gather and scatter by torch": lambda: stacked(reduced, "torch"),
         "modules one by one, one-hot, autograd": lambda: looped(full),
     }
     timing.compare(f"one step of one of {COUNT} Transformers on words", ways, 3, COUNT * STEPS)

@@ -50,6 +50,11 @@ def looped(net, inputs, labels, state):
     return {name: torch.stack([end[name] for end in ends]) for name in state}
 
 
+def descended(field, state, engine):
+    """The final weights of descent with an ``engine``."""
+    return flow.integrate(field, state, step=STEP, times=[STEPS * STEP], engine=engine).state
+
+
 def main():
     """Print the times of kernels of several widths and of training, and how they compare."""
     cpu = torch.device("cpu")
@@ -63,7 +68,8 @@ def main():
     net, inputs, labels, state = setting.drawn(range(COUNT), cpu, d=16, width=64)
     field = model.field(inputs, labels, net)
     ways = {
-        "stack, by hand": lambda: flow.integrate(field, state, step=STEP, times=[STEPS * STEP]).state,
+        "compiled, run by run": lambda: descended(field, state, "numba"),
+        "stack, by hand": lambda: descended(field, state, "torch"),
         "modules one by one, autograd and SGD": lambda: looped(net, inputs, labels, state),
     }
     timing.compare(f"one step of one of {COUNT} encoders of width 64", ways, 3, COUNT * STEPS)

@@ -6,6 +6,7 @@ Both take the same steps of descent with Gaussian attention: the stack of runs a
 with autograd and torch's SGD.
 """
 
+from dataclasses import replace
 from functools import partial
 
 import timing
@@ -21,7 +22,8 @@ SETTINGS = {"kernel": "gaussian", "heads": 4}
 def loss(state, inputs, targets, layer):
     """The loss of one run with its heads one after the other, as a number that autograd takes."""
     heads = ({name: value[:, head : head + 1] for name, value in state.items()} for head in range(layer.heads))
-    residual = sum(model.forward(one, inputs, layer) for one in heads) - targets
+    alone = replace(layer, heads=1)
+    residual = sum(model.forward(one, inputs, alone) for one in heads) - targets
     return residual.square().sum(dim=-1).mean() / 2
 
 

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+FILLS = 1300  # pixels of a figure as wide as a column
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
@@ -104,6 +105,17 @@ def options(source):
     return said
 
 
+def narrow(picture):
+    """The width on a page of a ``picture`` less wide than a column, at which its letters are as large as those of the others.
+
+    Empty for one that fills the column: half its pixels, of which there are 200 an inch, are about that.
+    """
+    from PIL import Image
+
+    pixels = Image.open(io.BytesIO(base64.b64decode(picture))).width
+    return {"width": f"{pixels // 2}px"} if pixels < FILLS else {}
+
+
 def captions(notebook):
     """Hand what cells say of their figures to the book: number and caption are made from it. Every figure needs it."""
     for cell in notebook.cells:
@@ -113,7 +125,8 @@ def captions(notebook):
             raise RuntimeError(f"{len(drawn)} figures in a cell that says {said or 'nothing'} of one:\n{cell.source}")
         if said:
             name, caption, alt = (" ".join(said[key].split()) for key in ("name", "caption", "alt"))
-            cell.metadata["mystnb"] = {"figure": {"name": name, "caption": caption}, "image": {"alt": alt}}
+            image = {"alt": alt} | narrow(drawn[0].data["image/png"])
+            cell.metadata["mystnb"] = {"figure": {"name": name, "caption": caption}, "image": image}
 
 
 def pictures(notebook):

@@ -1,6 +1,6 @@
 """What the tests of all explorables share: opening one, its state, its read-outs."""
 
-import test_book as book
+import pages
 
 PAGES = {
     "foundations": "notebooks/1_foundations.html",
@@ -15,7 +15,7 @@ PAGES = {
 def opened(browser, chapter, address="", formulas=False, **settings):
     """The page of a chapter with its explorable in view, its text not typeset. Returns it, its requests and its complaints."""
     address = f"#{chapter}:{address}"
-    page, requests, complaints = book.visit(browser, PAGES[chapter], query=address, formulas=formulas, **settings)
+    page, requests, complaints = pages.visit(browser, PAGES[chapter], query=address, formulas=formulas, **settings)
     page.locator(f'[data-explorable="{chapter}"]').scroll_into_view_if_needed()
     return page, requests, complaints
 

@@ -1,5 +1,6 @@
 """The claim: every field counts, wrong ones are refused when written, and the book's hold on two seeds that nobody chose."""
 
+import itertools
 import json
 import warnings
 from dataclasses import asdict, replace
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import refusal
+from markdown_it import MarkdownIt
+from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 from attnflow import claims, rooms
 from attnflow.claims import (
@@ -31,7 +34,7 @@ from attnflow.claims import (
 from attnflow.claims import experiment as kept
 from attnflow.claims.row import blank
 from attnflow.claims.stored import read_run
-from attnflow.commands import registry
+from attnflow.judging import registry
 
 CLAIMS = registry()
 LIBRARY = Path(claims.__file__).resolve().parents[1]
@@ -280,6 +283,15 @@ def test_four_views_of_a_row_show_the_same_numbers():
     assert found.compared(other)[:4] == ("here.coin", "1 … 1.04", "1 … 1.04", "0e+00")
     assert "DIFFERS" in found.compared(other)[-1] and found.compared(found)[-1] == "same"
     assert "MISSING" in found.compared(None)[-1] and Below(1e-12).show([3e-16, 2e-15]) == "< 1e-12"
+
+
+@pytest.mark.parametrize("title", [r"$|u| \le 1$", r"$\|u\| \le 1$ | beside"])
+def test_a_bar_in_a_title_ends_no_cell_of_the_table(title):
+    found = replace(row(), control=title)
+    reads = MarkdownIt("commonmark").enable("table").use(dollarmath_plugin)
+    lines = reads.parse(claims.table([found]))
+    cells = [one.content for before, one in itertools.pairwise(lines) if before.type == "td_open"]
+    assert len(cells) == 5 and cells[4].startswith(title)
 
 
 def test_the_box_says_what_is_claimed_and_what_would_contradict_it():

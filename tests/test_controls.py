@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attnflow.claims import Above, Below, Between, Control, Derivation, Exactly, Near, kinds
-from attnflow.commands import registry
+from attnflow.judging import registry
 
 TESTABLE = [claim for claim in registry() if claim.testable]
 READ = ("read", "holds", "predict")

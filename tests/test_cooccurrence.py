@@ -8,9 +8,23 @@ import pytest
 import sympy as sp
 import torch
 from conftest import refusal
+from matplotlib import pyplot as plt
 
 from attnflow import curves, flow, runs
-from attnflow.cooccurrence import balance, balancing, dual, model, phases, ratio, reduced, setting, sweeps, task, theory
+from attnflow.cooccurrence import (
+    balance,
+    balancing,
+    dual,
+    maps,
+    model,
+    phases,
+    ratio,
+    reduced,
+    setting,
+    sweeps,
+    task,
+    theory,
+)
 from attnflow.cooccurrence.setting import drawn, train
 from attnflow.cooccurrence.task import Task
 
@@ -262,3 +276,32 @@ def test_bad_input_is_one_clear_error(call, words):
 def test_counts_are_complete(sizes, length, one_hot):
     """Narrow and wide heads; two words a sample would leave more laws."""
     assert theory.count(*sizes, length=length, one_hot=one_hot)["complete"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_rows_are_summed_in_order_with_and_without_sorting(dtype):
+    """Rows that nothing goes to are zero, and sums are the same every time; on a CPU both ways add in one order."""
+    generator = torch.Generator().manual_seed(5)
+    flat = torch.randint(40, (300,), generator=generator) // 2 * 2  # no odd row
+    values = torch.randn(300, 7, generator=generator, dtype=dtype)
+    slow, fast = (model.row_sums(41, flat, sort) for sort in (False, True))
+    want = torch.stack([values[flat == row].double().sum(dim=0) for row in range(41)])
+    assert slow(values).dtype == fast(values).dtype == dtype and torch.equal(fast(values), fast(values))
+    for found in (slow(values), fast(values)):
+        assert (found - want).abs().max() < (1e-13 if dtype == torch.float64 else 1e-5)
+    assert (fast(values) - slow(values)).abs().max() < (1e-13 if dtype == torch.float64 else 1e-5)
+    assert not fast(values)[1::2].any() and torch.equal(fast(values[:, :1]), fast(values)[:, :1])
+
+
+def test_the_map_marks_the_cells_that_a_run_cannot_decide():
+    (table,) = [one for one in sweeps.SWEEPS if one.name == "phase_diagram"]
+    lengths, samples = table.axes["length"], table.axes["samples"]
+    figure = maps.diagram_figure(lengths, samples, np.full((len(lengths), len(samples)), 1.2))
+    for axes in figure.axes[:2]:
+        marked = {(samples[int(x)], lengths[int(y)]) for x, y in (text.get_position() for text in axes.texts)}
+        assert {text.get_text() for text in axes.texts} == {"?"} and len(marked) < 20
+        assert {(3 * (length + 1), length) for length in lengths if length % 2} <= marked, "on the line the limit is 1"
+        assert (60, 5) not in marked and axes.get_images()[0].get_array().shape == (12, 28)
+    bar = figure.axes[2]
+    plt.close(figure)
+    assert bar.get_ylabel() == r"ratio $\rho$"

@@ -50,3 +50,9 @@ def test_a_common_prediction_keeps_distances_in_half_widths():
     assert Exactly().beside(measured, predicted, 2.0) == pytest.approx([2.1, 2.4])
     assert Below(1.0).beside(measured, None, None) is measured
     assert Below(1.0).beside(measured, predicted, 2.0) is measured
+
+
+@pytest.mark.parametrize(("edges", "predicted", "said"), [((0.99995, 1.00005), 1.0, ["0.99995", "1.00005", "1"])])
+def test_two_ticks_that_four_digits_do_not_tell_apart_have_more(edges, predicted, said):
+    drawn = dots.svg([1.0], [2.0], edges, predicted)
+    assert re.findall(r'<text x="\d+" y="76"[^>]*>([^<]*)</text>', drawn) == said

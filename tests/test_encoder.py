@@ -38,10 +38,12 @@ def relative(value, want):
     return float((value - want).abs().max() / want.abs().max())
 
 
+@pytest.mark.parametrize("engine", ["auto", "torch"])
 @pytest.mark.parametrize("options", NETS, ids=str)
-def test_gram_kernel_equals_jacobian(options):
+def test_gram_kernel_equals_jacobian(options, engine):
     net, inputs, _, state = drawn((0, 1, 2), "cpu", **SMALL, **options)
-    fast, slow = kernel.blocks(state, inputs, net), kernel.from_jacobian(state, inputs, net)
+    with flow.asked(engine):
+        fast, slow = kernel.blocks(state, inputs, net), kernel.from_jacobian(state, inputs, net)
     assert fast.keys() == slow.keys() and max(relative(fast[name], slow[name]) for name in slow) < 1e-10
 
 
@@ -455,6 +457,31 @@ def test_a_ring_marks_the_cells_whose_verdict_flips_within_their_band():
     (rings,) = [drawn for drawn in figure.axes[1].collections if drawn.get_label().startswith("either")]
     plt.close(figure)
     assert rings.get_offsets().tolist() == [[table.axes["samples"][3], table.axes["width"][1]]]
+
+
+def test_the_proof_stands_at_its_own_numbers_of_samples_above_a_finer_table():
+    (table,) = theorem.SWEEPS
+    left = np.full((*map(len, table.axes.values()), 6), 0.5)
+    known = sensitivity.Kept(table, {"left": left}, np.zeros(left.shape[:2]), {"left": left}, {"left": left})
+    record = {"B": torch.tensor([[1e7], [1e9]], dtype=runs.DTYPE), "samples": (8, 64)}
+    above, below, *_ = maps.hero_figure({0.5: record}, known).axes
+    (line,) = above.get_lines()
+    plt.close("all")
+    assert line.get_xdata().tolist() == [8, 64] and line.get_ydata() == pytest.approx([1e7, 1e9])
+    assert len(below.collections[0].get_offsets()) == left[..., 0].size
+
+
+def test_the_map_of_scaling_and_width_has_few_numbers_at_its_axis():
+    (table,) = [one for one in lazy.SWEEPS if one.name == "encoder-phase"]
+    scalings, widths = (np.array(table.axes[name]) for name in ("scaling", "width"))
+    change = (0.5 * widths ** (1 - 2 * scalings[:, None]) + 2 / widths)[..., None]
+    figure = maps.phase_figure({"change": change, "deficit": change}, table.axes)
+    panel = figure.axes[1]
+    plt.close(figure)
+    assert panel.xaxis.get_majorticklocs().tolist() == [32, 128, 512, 2048]
+    for word, scaling in maps.KERNEL.items():
+        (text,) = [one for one in panel.texts if one.get_text() == word]
+        assert text.get_position() == (2048, scaling) and text.get_ha() == "right"
 
 
 def test_a_run_that_diverges_ends_without_an_error():

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import sympy as sp
-import test_book as book
 from explorable import opened, put
 
 from attnflow import runs
@@ -11,7 +10,6 @@ from attnflow.cooccurrence import balance, dual, reduced, task
 
 import moving  # isort: skip
 
-browser, site = book.browser, book.site  # fixtures
 RANGES = {
     "all": {
         **{"n": (6, 150), "L": (3, 10), "m": (-5, 25)},
@@ -115,7 +113,6 @@ def test_numbers_on_the_screen_are_those_of_the_reduced_flow_and_of_the_dual(bro
         seen = pytest.approx(float(solved["rho"][1]), abs=1e-3) if 10.0**t > first else None
         assert rho == [seen, pytest.approx(ratio, abs=1e-3)], told
     assert complaints == []
-    page.close()
 
 
 @pytest.mark.browser
@@ -130,7 +127,6 @@ def test_lines_of_the_map_are_those_of_the_chapter(browser):
     assert ones == pytest.approx([float(zero(0, length)) for length in lengths_of_ones], abs=1e-3)
     for n, length in zip(silent, lengths_of_silent, strict=True):
         assert edge(n - 1e-3, length) < 0 < edge(n + 1e-3, length)
-    page.close()
 
 
 @pytest.mark.browser
@@ -145,4 +141,3 @@ def test_the_dot_of_the_map_is_moved_by_whole_samples_and_words(browser):
     page.wait_for_function("attnflow.stages.cooccurrence.data.n === 32 && attnflow.stages.cooccurrence.data.L === 7")
     assert grip.get_attribute("aria-valuetext") == "n = 32.000, L = 7.000"
     assert complaints == []
-    page.close()

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import test_book as book
 import torch
 from explorable import opened, put
 from scipy import stats
@@ -12,7 +11,6 @@ from attnflow.meanfield import cloud, toy, transport, volumes
 
 from moving import density as stored  # isort: skip
 
-browser, site = book.browser, book.site  # fixtures
 END = stored.TIMES[-1]
 
 
@@ -64,7 +62,6 @@ def test_frames_and_numbers_are_those_of_a_fresh_run(browser, decay):
         wanted = density[at] @ centres**2 * (centres[1] - centres[0])
         assert square == pytest.approx(wanted.tolist(), abs=2e-3)
     assert complaints == []
-    page.close()
 
 
 @pytest.mark.browser
@@ -74,7 +71,6 @@ def test_between_two_frames_the_page_mixes_them(browser):
         put(page, "density", decay="0.05", head=12, t=time)["place θ of the followed head"] for time in (2, 2.5, 2.25)
     )
     assert between == pytest.approx([(one + other) / 2 for one, other in zip(before, after, strict=True)], abs=1e-3)
-    page.close()
 
 
 def test_what_travels_with_the_page_is_small():

@@ -1,8 +1,9 @@
 """The explorable of chapter 3: its formulas are the library's, whose net agrees on the page's weights."""
 
+import base64
+
 import numpy as np
 import pytest
-import test_book as book
 import torch
 from explorable import opened, put
 
@@ -11,8 +12,10 @@ from attnflow.encoder import kernel, model, theory
 
 from moving import encoder as figure  # isort: skip
 
-browser, site = book.browser, book.site  # fixtures
 DRAWS, WIDEST = 30, 1024
+AS_TEXT = """() => { const bytes = new Uint8Array(attnflow.stages.encoder.weights.buffer), parts = [];
+    for (let at = 0; at < bytes.length; at += 8192) parts.push(String.fromCharCode(...bytes.subarray(at, at + 8192)));
+    return btoa(parts.join("")); }"""
 RANGES = {
     "all": {
         **{"k": (16, 1024), "s": (0.25, 1.25), "u": (1e-9, 1), "log2_k": (4, 10), "x": figure.VARIANCES},
@@ -72,7 +75,7 @@ def test_draws_of_the_library_spread_as_the_page_predicts(scaling):
 
 def weights_of(page):
     """The weights that a page has drawn: name -> (draws, 4, widest), and W_O (draws, widest, 1)."""
-    flat = page.evaluate("Array.from(attnflow.stages.encoder.weights)")
+    flat = np.frombuffer(base64.b64decode(page.evaluate(AS_TEXT)))  # a list of as many numbers takes seconds
     one = torch.tensor(flat, dtype=runs.DTYPE).reshape(DRAWS, WIDEST, 13)
     parts = {"W_Q": one[..., :4], "W_K": one[..., 4:8], "W_V": one[..., 8:12]}
     return {name: part.mT for name, part in parts.items()} | {"W_O": one[..., 12:]}
@@ -122,7 +125,6 @@ def test_the_net_of_the_page_is_that_of_the_library(browser):
             assert shown[slope][0] == pytest.approx(float(slopes[name]), abs=1e-3)
         assert shown[6][1] == (pytest.approx(0.5 - s, abs=1e-3) if s >= 0.5 else None)
     assert complaints == []
-    page.close()
 
 
 @pytest.mark.browser
@@ -139,7 +141,6 @@ def test_draws_of_the_page_are_normal_and_a_button_draws_others(browser):
     second = torch.cat([each.flatten() for each in weights_of(page).values()])
     assert abs(float((first * second).mean())) < 0.01
     assert complaints == []
-    page.close()
 
 
 @pytest.mark.browser
@@ -151,4 +152,3 @@ def test_draws_become_one_number_at_s_1_and_do_not_at_one_half(browser):
             put(page, "encoder", s=s, seed=1, t=t)
             found[s, t] = np.std(page.evaluate("attnflow.stages.encoder.now.entry"))
     assert found[1, 6] < found[1, 0] / 4 and found[0.5, 6] > found[0.5, 0] / 2
-    page.close()

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import sympy as sp
-import test_book as book
 import torch
 from explorable import opened, put, table
 
@@ -13,7 +12,6 @@ from attnflow.foundations import solvable, theory
 
 import moving  # isort: skip
 
-browser, site = book.browser, book.site  # fixtures
 READ = "name => { const stage = attnflow.stages[name]; stage.refresh(); return stage.state; }"
 RANGES = {
     "all": {
@@ -106,7 +104,6 @@ def test_numbers_on_the_screen_are_those_of_the_library(browser):
         if settings["decay"]:
             assert product[1] is None and arrived[1] is None
     assert complaints == []
-    page.close()
 
 
 @pytest.mark.browser
@@ -119,7 +116,6 @@ def test_imbalance_is_speed_on_the_screen(browser):
     page.wait_for_function("attnflow.stages.foundations.state.ghost === 'size' && !attnflow.stages.foundations.dirty")
     run, _, ghost = table(page, "foundations")["time at which u passes y/2"]
     assert ghost < run
-    page.close()
 
 
 @pytest.mark.browser
@@ -140,7 +136,6 @@ def test_the_start_is_dragged_and_the_address_remembers_it(browser):
     again = page.evaluate(READ, "foundations")
     assert (again["a"], again["b"]) == (state["a"], state["b"])
     assert complaints == []
-    page.close()
 
 
 @pytest.mark.browser
@@ -149,4 +144,3 @@ def test_an_address_that_says_nonsense_is_not_believed(browser):
     state = page.evaluate(READ, "foundations")
     assert (state["a"], state["b"], state["method"], state["step"], state["t"]) == (2.3, 0.01414, "flow", 0.01, 6)
     assert complaints == [] and "other" not in state
-    page.close()

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import test_book as book
 import torch
 from explorable import opened, put
 
@@ -10,7 +9,6 @@ from attnflow import runs
 from attnflow.attention import Kernel
 from attnflow.kernels import landscape, plane, wells
 
-browser, site = book.browser, book.site  # fixtures
 RANGES = {"all": {"x": (-4, 4), "y": (-4, 4), "s": (0.3, 2.5), "zeta": (0.1, 3)}}
 
 
@@ -53,4 +51,3 @@ def test_wells_and_ends_of_descent_are_those_of_the_library(browser):
             assert shown[2][place] == shown[3][place] == len(query.wells), (kernel, s, zeta)
         assert shown[4][0] == pytest.approx(landscape.border("softmax", zeta, s), abs=1e-3)
     assert complaints == []
-    page.close()

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import sympy as sp
-import test_book as book
 import torch
 from explorable import opened, put
 from scipy.optimize import minimize_scalar
@@ -15,7 +14,6 @@ from attnflow.meanfield import scalar
 
 import moving  # isort: skip
 
-browser, site = book.browser, book.site  # fixtures
 CASE = {scalar.GAIN: 1, scalar.TARGET: 1}
 NUDGE = 1e-3  # of the page: the least size of a factor when its decay changes
 RANGES = {
@@ -131,7 +129,6 @@ def test_the_state_rests_where_the_flow_of_the_library_does(browser):
         else:
             assert shown[3] == shown[4] == [None, None]
     assert complaints == []
-    page.close()
 
 
 @pytest.mark.browser
@@ -156,7 +153,6 @@ def test_the_scan_takes_the_branches_that_the_library_takes(browser):
         half = len(outputs) // 2
         np.testing.assert_allclose(outputs[:half][::every], np.array(seen)[:, place], atol=1e-3)
         np.testing.assert_allclose(outputs[half:][::every], np.array(seen)[:, place + 3], atol=1e-3)
-    page.close()
 
 
 @pytest.mark.browser
@@ -177,4 +173,3 @@ def test_dragged_there_and_back_it_stands_on_another_branch(browser):
         rests.append(page.evaluate("(stage => { stage.refresh(); return stage.rest; })(attnflow.stages.meanfield)"))
     page.mouse.up()
     assert rests == pytest.approx([0.60, 0, 0, 0.77], abs=0.03) and complaints == []
-    page.close()

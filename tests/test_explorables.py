@@ -5,29 +5,52 @@ import math
 import re
 
 import numpy as np
+import pages
 import pytest
 import run as machine
 import sympy as sp
-import test_book as book
 from explorable import PAGES, opened
 
 import attnflow_explorables as explorables  # isort: skip
 import moving  # isort: skip
 
-browser, site = book.browser, book.site  # fixtures
 DRAWS = 200
+SHOWN = """chapter => { const figure = document.querySelector(`[data-explorable="${chapter}"]`).closest("figure");
+        const seen = one => one.getBoundingClientRect().height > 50;
+        return [seen(figure.querySelector(".explorable-live")), seen(figure.querySelector("img")),
+            figure.querySelector("img").alt.length > 40]; }"""  # the figure that moves, its picture, and words for it
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def chapter(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def desktop(chromium, chapter):
+    """What `opened` returns, once for the tests that leave the page as it was, or say what they need."""
+    found = opened(chromium, chapter)
+    yield found
+    found[0].close()
+
+
+@pytest.fixture(scope="module")
+def phone(chromium, chapter):
+    """The same on a phone, its text typeset: a page as wide and as heavy as there."""
+    found = opened(chromium, chapter, formulas=True, width="phone")
+    yield found
+    found[0].close()
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("chapter", PAGES)
-def test_formulas_of_the_page_are_those_of_the_library(browser, chapter):
+def test_formulas_of_the_page_are_those_of_the_library(desktop, chapter):
     """Every closed form at random arguments against the library, or against sympy where the library has none.
 
     RANGES of a chapter's tests: name of a closed form -> name of an argument -> (low, high), under "all" for all of them;
     LIBRARY: name of a closed form -> a function of the same arguments.
     """
     own, known = importlib.import_module(f"test_explorable_{chapter}"), moving.figure(chapter).closed_forms()
-    page, _, _ = book.visit(browser, PAGES[chapter], formulas=False)
+    page, _, _ = desktop
     assert page.evaluate("chapter => Object.keys(attnflow.formulas[chapter])", chapter) == list(known)
     assert set(own.LIBRARY) <= set(known)
     generator = np.random.default_rng(sum(map(ord, chapter)))
@@ -40,13 +63,11 @@ def test_formulas_of_the_page_are_those_of_the_library(browser, chapter):
         wanted = [function(*map(float, row)) for row in rows]
         assert all(map(math.isfinite, wanted)), name
         np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9, err_msg=name)
-    page.close()
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("chapter", PAGES)
-def test_every_part_is_reached_by_tab_and_moved_by_arrows(browser, chapter):
-    page, _, complaints = opened(browser, chapter)
+def test_every_part_is_reached_by_tab_and_moved_by_arrows(desktop, chapter):
+    page, _, complaints = desktop
     place = f'[data-explorable="{chapter}"]'
     count = page.locator(f"{place} :is(button, select, input, [tabindex='0'])").count()
     page.locator(f"{place} button").first.focus()
@@ -78,11 +99,9 @@ def test_every_part_is_reached_by_tab_and_moved_by_arrows(browser, chapter):
     told = {each["name"]: each["text"] for each in seen}
     assert units and all(told[label].endswith(unit) for label, unit in units)
     assert complaints == []
-    page.close()
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("chapter", PAGES)
 def test_nothing_moves_by_itself_or_out_of_view_or_where_motion_is_unwanted(browser, chapter):
     page, _, _ = opened(browser, chapter)
     frames = f"() => attnflow.stages.{chapter}.frames"
@@ -100,9 +119,7 @@ def test_nothing_moves_by_itself_or_out_of_view_or_where_motion_is_unwanted(brow
     assert page.evaluate(frames) == gone and page.evaluate(f"attnflow.stages.{chapter}.playing")
     play.scroll_into_view_if_needed()
     page.wait_for_function(f"attnflow.stages.{chapter}.frames > {gone}", timeout=3000)
-    page.close()
 
-    page, _, _ = opened(browser, chapter)
     page.emulate_media(reduced_motion="reduce")
     page.reload()
     play = page.locator(f'[data-explorable="{chapter}"] .explorable-play')
@@ -113,14 +130,48 @@ def test_nothing_moves_by_itself_or_out_of_view_or_where_motion_is_unwanted(brow
     page.wait_for_timeout(500)
     assert page.evaluate(f"attnflow.stages.{chapter}.playing") is False
     assert before < page.evaluate(frames) <= before + 2
-    page.close()
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("chapter", PAGES)
-def test_twenty_frames_a_second_on_a_slow_machine(browser, chapter):
+def test_a_still_picture_serves_paper(desktop, chapter):
+    page, _, _ = desktop
+    assert page.evaluate(SHOWN, chapter) == [True, False, True]
+    page.emulate_media(media="print")
+    assert page.evaluate(SHOWN, chapter) == [False, True, True]
+    page.emulate_media(media="screen")
+
+
+@pytest.mark.browser
+def test_a_still_picture_serves_pages_without_scripts(browser, chapter):
+    page = browser.new_page()
+    browser.new_cdp_session(page).send("Emulation.setScriptExecutionDisabled", {"value": True})
+    page.goto((pages.SITE / PAGES[chapter]).as_uri())
+    assert page.evaluate("typeof window.attnflow") == "undefined"
+    assert page.evaluate(SHOWN, chapter) == [False, True, True]
+
+
+@pytest.mark.browser
+def test_a_phone_shows_it_whole_without_a_network(phone, chapter):
+    page, requests, complaints = phone
+    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == [] == complaints
+    wide = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    assert wide[0] <= wide[1]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", pages.WIDTHS)
+def test_it_is_accessible(desktop, chapter, width):
+    page, _, _ = desktop
+    before = page.viewport_size
+    page.set_viewport_size(dict(zip(before, pages.WIDTHS[width], strict=True)))
+    assert pages.barriers(page, f"figure:has([data-explorable={chapter}])") == []
+    page.set_viewport_size(before)
+
+
+@pytest.mark.browser
+def test_twenty_frames_a_second_on_a_slow_phone(phone, chapter):
     """In a Chromium that is throttled four times; a machine that is slower than that of the budget may draw as many fewer."""
-    page, _, _ = opened(browser, chapter, formulas=True)
+    page, _, _ = phone
     session = page.context.new_cdp_session(page)
     session.send("Emulation.setCPUThrottlingRate", {"rate": 4})
     page.locator(f'[data-explorable="{chapter}"] .explorable-play').click()
@@ -131,48 +182,13 @@ def test_twenty_frames_a_second_on_a_slow_machine(browser, chapter):
             setTimeout(() => done(rate()), 2000); })""",
         chapter,
     )
-    page.close()
+    session.detach()
+    page.locator(f'[data-explorable="{chapter}"] .explorable-play').click()
     assert rate >= 20 or rate >= 20 / machine.slowness()
 
 
-@pytest.mark.browser
-@pytest.mark.parametrize("chapter", PAGES)
-def test_a_still_picture_serves_paper_and_pages_without_scripts(browser, chapter):
-    shown = """chapter => { const figure = document.querySelector(`[data-explorable="${chapter}"]`).closest("figure");
-        const seen = one => one.getBoundingClientRect().height > 50;
-        return [seen(figure.querySelector(".explorable-live")), seen(figure.querySelector("img")),
-            figure.querySelector("img").alt.length > 40]; }"""
-    page, _, _ = opened(browser, chapter)
-    assert page.evaluate(shown, chapter) == [True, False, True]
-    page.emulate_media(media="print")
-    assert page.evaluate(shown, chapter) == [False, True, True]
-    page.close()
-    page = browser.new_page()
-    browser.new_cdp_session(page).send("Emulation.setScriptExecutionDisabled", {"value": True})
-    page.goto((book.SITE / PAGES[chapter]).as_uri())
-    assert page.evaluate("typeof window.attnflow") == "undefined"
-    assert page.evaluate(shown, chapter) == [False, True, True]
-    page.close()
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize("width, theme", [("phone", "light"), ("desktop", "dark")])
-@pytest.mark.parametrize("chapter", PAGES)
-def test_phones_and_dark_pages(browser, chapter, width, theme):
-    page, requests, complaints = opened(browser, chapter, formulas=True, width=width, theme=theme)
-    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == [] == complaints
-    wide = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
-    assert wide[0] <= wide[1]
-    page.add_script_tag(path=str(book.AXE))
-    found = page.evaluate(
-        "place => axe.run(place, {resultTypes: ['violations']})", f"figure:has([data-explorable={chapter}])"
-    )
-    assert [rule["id"] for rule in found["violations"] if rule["impact"] in ("serious", "critical")] == []
-    page.close()
-
-
 def test_only_pages_with_an_explorable_load_it(site):
-    texts = {name: (site / name).read_text(encoding="utf-8") for name in book.built_pages()}
+    texts = {name: (site / name).read_text(encoding="utf-8") for name in pages.built_pages()}
     loads = re.compile(
         r'(?:src|href)="[^"]*(?:jsxgraph|explorables)/(?!formulas/)'
     )  # the first page loads the slopes alone

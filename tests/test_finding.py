@@ -12,9 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from fontTools.ttLib import TTFont
-from test_book import AXE, ROOT, STORED, built_pages, toc_pages, visit
-from test_book import browser as browser
-from test_book import site as site
+from pages import ROOT, STORED, barriers, built_pages, toc_pages, visit
 
 from attnflow import citations
 from attnflow.claims.stored import read_run
@@ -97,7 +95,6 @@ def test_every_query_has_the_place_that_comes_first(browser):
     wrong = [(one["query"], one["first"], got) for one, got in zip(QUERIES, found, strict=True) if one["first"] != got]
     assert wrong == [] and complaints == []
     assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
-    page.close()
 
 
 def test_every_number_leads_to_its_box_or_figure(browser, places):
@@ -110,7 +107,6 @@ def test_every_number_leads_to_its_box_or_figure(browser, places):
     asked = "all => attnflowSearch.load().then(() => all.map(one => attnflowSearch.find(one)[0].url))"
     found = page.evaluate(asked, list(labels))
     assert len(labels) > 80 and dict(zip(labels, found, strict=True)) == labels
-    page.close()
 
 
 def test_names_of_the_library_come_last(browser):
@@ -118,7 +114,6 @@ def test_names_of_the_library_come_last(browser):
     kinds = page.evaluate("() => attnflowSearch.load().then(() => attnflowSearch.find('softmax').map(hit => hit.kind))")
     first = kinds.index("api")
     assert first > 10 and set(kinds[first:]) == {"api"}
-    page.close()
 
 
 def test_results_have_a_section_and_an_excerpt(browser):
@@ -131,7 +126,6 @@ def test_results_have_a_section_and_an_excerpt(browser):
     assert sum(bool(where) for where, _ in rows) > len(rows) / 2
     assert max(len(text) for _, text in rows) < 200 and rows[0][1]
     assert page.locator("#search-results mark").count() > 3 and complaints == []
-    page.close()
 
 
 @pytest.mark.parametrize("width", ["desktop", "phone"])
@@ -151,22 +145,17 @@ def test_the_box_finds_while_one_types_and_leads_there_by_keys(browser, width):
     page.keyboard.press("Enter")
     page.wait_for_url("**#term-separatrix")
     assert complaints == []
-    page.close()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name, query", [("search.html", "?q=weight+decay"), ("book/licence.html", "")])
-def test_results_are_accessible(browser, name, query, theme):
+def test_results_are_accessible(browser, name, query):
     """On the page of the search, and in the box that the keys open on another."""
-    page, *_ = visit(browser, name, theme=theme, query=query)
+    page, *_ = visit(browser, name, query=query)
     if not query:
         page.keyboard.press("Control+k")
         page.keyboard.type("hysteresis")
     page.wait_for_selector("#search-results li a" if query else ".found-live li a")
-    page.add_script_tag(path=str(AXE))
-    found = page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")["violations"]
-    assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")] == []
-    page.close()
+    assert barriers(page) == []
 
 
 def test_nothing_of_the_old_search_is_left(site):
@@ -281,7 +270,6 @@ def test_a_button_copies_bibtex_and_outputs_have_none(browser):
     assert copied(page, page.locator(".chapter-about button.copybtn").nth(0)) == page_of.bibtex(ROOT, "2026", FIRST)
     page.evaluate("() => { delete window.copied; }")
     assert copied(page, page.locator(".chapter-about button.copybtn").nth(1)) == cite(FIRST.name)
-    page.close()
 
 
 def test_a_copied_session_has_no_prompt_and_no_output(browser):
@@ -290,13 +278,19 @@ def test_a_copied_session_has_no_prompt_and_no_output(browser):
     assert "$" in shown.inner_text() and len(shown.inner_text().splitlines()) > 2
     text = copied(page, shown.locator("button.copybtn"))
     assert re.fullmatch(r"[\w.-].*attnflow.*", text), text
-    page.close()
 
 
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_only_what_is_cut_is_a_stop_of_the_tab_key(browser, name):
+@pytest.fixture(scope="module", params=CHAPTERS)
+def phone(chromium, request):
+    """What `visit` returns for a chapter on a phone, once for the tests that only look at it."""
+    found = visit(chromium, request.param, width="phone")
+    yield found
+    found[0].close()
+
+
+def test_only_what_is_cut_is_a_stop_of_the_tab_key(phone):
     """At 390 px the hidden text of MathJax made 1955 of 2746 formulas scroll by some pixels, a stop each; they break now."""
-    page, *_ = visit(browser, name, width="phone")
+    page, *_ = phone
     page.wait_for_timeout(300)
     stops, all_, cut = page.evaluate(
         """() => {
@@ -307,20 +301,17 @@ def test_only_what_is_cut_is_a_stop_of_the_tab_key(browser, name):
         }"""
     )
     assert stops == cut and stops < 0.02 * all_
-    page.close()
 
 
-def test_a_chapter_weighs_at_most_a_megabyte_and_a_half(browser):
+def test_a_chapter_weighs_at_most_a_megabyte_and_a_half(phone):
     """All that a page asks for, as a server sends it: compressed, each file once."""
-    for name in CHAPTERS:
-        page, requests, _ = visit(browser, name)
-        page.evaluate(
-            "() => Promise.all([...document.images].map(image => { image.loading = 'eager'; return image.decode(); }))"
-        )
-        files = {unquote(urlsplit(url).path) for url in requests if url.startswith("file:")}
-        sent = sum(min(len(data), len(gzip.compress(data, 6))) for data in (Path(file).read_bytes() for file in files))
-        assert 500_000 < sent <= 1_500_000, (name, sent)
-        page.close()
+    page, requests, _ = phone
+    page.evaluate(
+        "() => Promise.all([...document.images].map(image => { image.loading = 'eager'; return image.decode(); }))"
+    )
+    files = {unquote(urlsplit(url).path) for url in requests if url.startswith("file:")}
+    sent = sum(min(len(data), len(gzip.compress(data, 6))) for data in (Path(file).read_bytes() for file in files))
+    assert 500_000 < sent <= 1_500_000
 
 
 def test_every_icon_that_a_page_shows_is_in_the_font(site):

@@ -1,7 +1,7 @@
 """Nothing in the pages is cut without a sign: outputs wrap, formulas in a line break, and what scrolls fades out at its edge."""
 
 import pytest
-from test_book import browser, site, toc_pages, visit  # noqa: F401  (the first two are fixtures)
+from pages import toc_pages, visit
 
 CHAPTERS = [name for name in toc_pages() if name.startswith("notebooks/")]
 SIZES = (390, 820, 1440)
@@ -46,25 +46,25 @@ def found(page, width):
 
 
 @pytest.mark.parametrize("name", toc_pages())
-def test_nothing_is_cut_without_a_sign(browser, name):  # noqa: F811
+def test_nothing_is_cut_without_a_sign(browser, name):
     page, _, complaints = visit(browser, name)
     seen = {width: found(page, width) for width in SIZES}
     assert {width: one["cut"] for width, one in seen.items() if one["cut"]} == {}
     assert {width: one["wide"] for width, one in seen.items() if one["wide"]} == {}
     assert complaints == []
-    page.close()
 
 
 STUCK = """() => [...document.querySelectorAll(".cell_output pre, p mjx-container, li mjx-container")]
     .filter(e => getComputedStyle(e).overflowX !== "visible" && e.clientWidth && e.scrollWidth > e.clientWidth + 2)
     .filter(e => !e.closest("table")).map(e => e.textContent.trim().slice(0, 80))"""
-CELLS = """() => [...document.querySelectorAll("table.fit-cards td")].filter(cell => cell.textContent.trim()).map(cell => ({
+CELLS = """() => [...document.querySelectorAll("table.fit-cards:has(a[id^=row-]) td")]
+    .filter(cell => cell.textContent.trim()).map(cell => ({
     label: getComputedStyle(cell, "::before").content, shown: getComputedStyle(cell).display,
     right: cell.getBoundingClientRect().right, role: cell.getAttribute("role"), first: !cell.previousElementSibling}))"""
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
-def test_on_a_phone_outputs_wrap_formulas_break_and_claims_are_cards(browser, name):  # noqa: F811
+def test_on_a_phone_outputs_wrap_formulas_break_and_claims_are_cards(browser, name):
     page, _, _ = visit(browser, name, width="phone")
     page.wait_for_selector("mjx-container.fit-broken", state="attached")
     assert page.evaluate(STUCK) == []
@@ -72,13 +72,22 @@ def test_on_a_phone_outputs_wrap_formulas_break_and_claims_are_cards(browser, na
     labels = {'"predicted"', '"measured"', '"criterion"', '"control"'}
     assert {card["label"] for card in cards if not card["first"]} == labels
     assert {card["label"] for card in cards if card["first"]} == {"none"}
-    assert all(card["shown"] == "block" and card["right"] <= 390 and card["role"] == "cell" for card in cards)
+    assert all(card["shown"] == "flow-root" and card["right"] <= 390 and card["role"] == "cell" for card in cards)
     page.set_viewport_size({"width": 1440, "height": 900})
     assert {card["shown"] for card in page.evaluate(CELLS)} == {"table-cell"}
-    page.close()
 
 
-def test_the_sign_goes_where_the_end_is_reached_and_is_missed_where_it_is_taken_away(browser):  # noqa: F811
+@pytest.mark.parametrize("name, tables", [("book/notation.html", 7), ("book/fresh_seeds.html", 1)])
+def test_on_a_phone_a_table_of_sentences_is_a_card_a_row(browser, name, tables):
+    page, _, _ = visit(browser, name, width="phone")
+    shown = page.evaluate("""() => [...document.querySelectorAll("article table.fit-cards")].map(table => ({
+        wide: table.scrollWidth - table.parentElement.clientWidth, cells: new Set([...table.querySelectorAll("td")]
+            .filter(cell => cell.textContent.trim()).map(cell => getComputedStyle(cell).display))}))
+        .map(({wide, cells}) => [wide <= 1, [...cells].join()])""")
+    assert shown == [[True, "flow-root"]] * tables
+
+
+def test_the_sign_goes_where_the_end_is_reached_and_is_missed_where_it_is_taken_away(browser):
     page, _, _ = visit(browser, CHAPTERS[1], width="phone")
     assert found(page, 390)["cut"] == [] and len(found(page, 390)["scrolled"]) > 10
     sides = """() => {
@@ -93,4 +102,3 @@ def test_the_sign_goes_where_the_end_is_reached_and_is_missed_where_it_is_taken_
     assert page.evaluate(sides) == [["0px", "40px"], ["40px", "0px"]]
     page.add_style_tag(content=NO_FADE)
     assert len(found(page, 390)["cut"]) > 10
-    page.close()

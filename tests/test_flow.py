@@ -6,6 +6,7 @@ import torch
 from conftest import refusal
 
 from attnflow import curves, flow, runs
+from attnflow.cooccurrence import setting as words_setting
 from attnflow.flow import Descent, Ended, Heun, Momentum, Optimiser, RungeKutta
 
 RATES = torch.tensor([0.5, -1.0, 1.0, 2.0], dtype=runs.DTYPE)
@@ -45,7 +46,8 @@ def run(field=None, start=None, **settings):
 
 def same(one, other, atol=0.0):
     """Two records agree in every number, to the bit where nothing else is said."""
-    tensors = [{name: value for name, value in vars(each).items() if name != "status"} for each in (one, other)]
+    words = ("status", "engine")
+    tensors = [{name: value for name, value in vars(each).items() if name not in words} for each in (one, other)]
     torch.testing.assert_close(*tensors, rtol=0, atol=atol, equal_nan=True)
     return one.status == other.status
 
@@ -289,3 +291,27 @@ def test_a_nudge_ends_with_an_error_inside_it_and_has_a_size():
     assert torch.equal(run().loss, plain)
     for settings, word in (((0.0,), "size"), ((float("nan"),), "size"), ((1e-3, -1), "seed")):
         assert word in refusal(flow.nudged(*settings).__enter__)
+
+
+@pytest.mark.parametrize("wrapped", ["plain", "at rates", "decayed"])
+@pytest.mark.parametrize("clocked", [False, True])
+def test_blocks_taken_to_the_end_one_after_the_other_are_a_stack(clocked, wrapped, monkeypatch):
+    """To the bit, with runs that end by their loss, by diverging and by their number of steps, and a last block of one run."""
+    found = words_setting.drawn(range(9), "cpu", width=8, samples=12, length=3)
+    wraps = {
+        "at rates": lambda field: flow.at_rates(field, {"W_V": 0.5}),
+        "decayed": lambda field: flow.decayed(field, 0.1),
+    }
+    field, start = wraps.get(wrapped, lambda field: field)(found["field"]), found["start"]
+    first = field(start)[0]
+    stop = torch.where(torch.arange(9) % 3 == 0, 0.9 * first, 0.0)
+    step = torch.full((9,), 0.3, dtype=runs.DTYPE).index_fill(0, torch.tensor([4]), 1e160)
+    settings = {"step": step, "times": [2.0, 9.0, 40.0], "stop_loss": stop, "max_steps": 60, "engine": "torch"}
+    settings["method"] = flow.Heun(found["speed"]) if clocked else flow.Descent()
+    fast = flow.integrate(field, start, **settings)
+    monkeypatch.setattr(flow.engines, "parted", lambda method, along: False)
+    slow = flow.integrate(field, start, **settings)
+    assert fast.status == slow.status and len(set(fast.status)) > 1 and torch.equal(fast.steps, slow.steps)
+    assert torch.equal(fast.end_loss, slow.end_loss) and torch.equal(fast.end, slow.end)
+    assert all(torch.equal(fast.state[name], value) for name, value in slow.state.items())
+    torch.testing.assert_close(fast.loss, slow.loss, rtol=0, atol=0, equal_nan=True)

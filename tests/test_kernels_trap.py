@@ -259,11 +259,15 @@ def test_a_start_on_a_stationary_point_stays():
 
 def test_the_map_is_made_of_shares():
     """A cell of the map is the share of its own spread and size."""
-    found = landscape.trap_map("cpu", "gaussian", 1.0, count=12)
-    assert all(found[name].shape == (12, 10) for name in ("stuck", "slow", "predicted"))
-    assert np.array_equal(found["stuck"].numpy(), found["predicted"])
+    found = {spread: landscape.trap_map("cpu", "gaussian", 1.0, spread, count=12) for spread in landscape.SPREADS[::6]}
     edge = wells.threshold()
-    assert [bool(row.any()) for row in found["predicted"]] == [spread > edge for spread in landscape.SPREADS]
+    assert min(found) < edge < max(found)
+    for spread, column in found.items():
+        assert all(column[name].shape == (20,) for name in ("stuck", "slow", "predicted"))
+        assert np.array_equal(column["stuck"].numpy(), column["predicted"])
+        assert bool(column["predicted"].any()) == (spread > edge)
+    stuck = found[max(found)]["predicted"]
+    assert stuck[0] < stuck[-1], "a start of another size has another share"
 
 
 def test_the_borders_of_the_map_give_its_predicted_shares():

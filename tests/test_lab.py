@@ -9,15 +9,15 @@ import time
 from pathlib import Path
 from urllib.request import urlopen
 
+import pages
 import pytest
-import test_book
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = pages.ROOT
 PYTHON = ROOT / ".venv-lab" / "bin" / "python"
 # Every notebook is made in one way, and test_portable.py reads them all: a long one and one with all kinds of boxes are opened.
 NAMES = ("1_foundations", "2_cooccurrence")
 FLAGS = [
-    *test_book.FLAGS,
+    *pages.FLAGS,
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]  # Lab is local, the rest is not there
 
@@ -32,9 +32,9 @@ pytestmark = pytest.mark.lab
 def server(tmp_path_factory):
     """Lab as `make lab` starts it, on copies, with no extension of MyST in it. Yields its address."""
     if not PYTHON.exists():
-        test_book.missing("JupyterLab is not installed: make .venv-lab/.ready")
+        pages.missing("JupyterLab is not installed: make .venv-lab/.ready")
     if not lab.PORTABLE.is_dir():
-        test_book.missing("the book is not built: make book")
+        pages.missing("the book is not built: make book")
     home = tmp_path_factory.mktemp("home")
     lab.copy(lab.PORTABLE, home / "lab")
     settings = home / "settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
@@ -82,14 +82,14 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="module")
 def window(server):
     """A browser that knows no address but that of Lab."""
-    if not Path(test_book.CHROMIUM).exists():
-        test_book.missing("chromium is absent: JupyterLab is not tested")
+    if not Path(pages.CHROMIUM).exists():
+        pages.missing("chromium is absent: JupyterLab is not tested")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play, tempfile.TemporaryDirectory() as profile:
         context = play.chromium.launch_persistent_context(
             profile,
-            executable_path=test_book.CHROMIUM,
+            executable_path=pages.CHROMIUM,
             headless=True,
             args=FLAGS,
             viewport={"width": 1280, "height": 900},

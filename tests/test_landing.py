@@ -5,7 +5,7 @@ import json
 import re
 
 import pytest
-from test_book import CHROMIUM, FLAGS, ROOT, SITE, browser, site, visit  # noqa: F401
+from pages import ROOT, visit
 
 import attnflow_landing as landing  # isort: skip
 
@@ -22,7 +22,7 @@ def test_a_figure_that_is_not_there_is_named():
 
 
 @pytest.mark.browser
-def test_every_chapter_has_its_card_with_its_own_times(browser):  # noqa: F811
+def test_every_chapter_has_its_card_with_its_own_times(browser):
     page, *_ = visit(browser, "book/preface.html")
     cards = page.eval_on_selector_all(
         ".chapter-card",
@@ -34,25 +34,23 @@ def test_every_chapter_has_its_card_with_its_own_times(browser):  # noqa: F811
     for name, (*_, told) in zip(CHAPTERS, cards, strict=True):
         stored = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))
         assert [int(number) for number in re.findall(r"\d+", told)] == list(landing.takes(stored))
-    page.close()
 
 
 @pytest.mark.browser
-def test_the_first_screen_has_the_figure_and_every_card(browser):  # noqa: F811
+def test_the_first_screen_has_the_figure_and_every_card(browser):
     page, *_ = visit(browser, "book/preface.html")
     page.set_viewport_size({"width": 1440, "height": 900})
     below = page.eval_on_selector_all(
         ".landing-hero figure, .chapter-card", "found => found.map(each => each.getBoundingClientRect().bottom)"
     )
     assert len(below) == 6 and max(below) <= 900
-    page.close()
 
 
 SEEN = "() => document.querySelector('.landing-hero canvas')?.toDataURL()"
 
 
 @pytest.mark.browser
-def test_the_figure_moves_in_view_pauses_and_rests_out_of_view(browser):  # noqa: F811
+def test_the_figure_moves_in_view_pauses_and_rests_out_of_view(browser):
     page, requests, complaints = visit(browser, "book/preface.html")
 
     def moves():
@@ -68,11 +66,10 @@ def test_the_figure_moves_in_view_pauses_and_rests_out_of_view(browser):  # noqa
     page.evaluate("() => window.scrollTo(0, document.body.scrollHeight)")
     page.wait_for_timeout(300)
     assert not moves()
-    page.close()
 
 
 @pytest.mark.browser
-def test_the_picture_stands_where_motion_is_not_wanted(browser):  # noqa: F811
+def test_the_picture_stands_where_motion_is_not_wanted(browser):
     page, *_ = visit(browser, "book/preface.html")
     page.emulate_media(reduced_motion="reduce")
     page.reload()
@@ -81,4 +78,3 @@ def test_the_picture_stands_where_motion_is_not_wanted(browser):  # noqa: F811
     page.reload()
     assert page.locator(".landing-hero img").is_visible() and not page.locator(".landing-hero canvas").is_visible()
     page.emulate_media(media="screen")
-    page.close()

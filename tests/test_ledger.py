@@ -16,7 +16,7 @@ from attnflow import claims, stamp
 from attnflow.claims.criteria import Exactly
 from attnflow.claims.evaluation import settled
 from attnflow.claims.stored import read_run
-from attnflow.commands import registry
+from attnflow.judging import registry
 
 LEDGER = Path(__file__).resolve().parent.parent / "results" / "claims.json"
 CLAIMS = {claim.id: claim for claim in registry() if claim.testable}

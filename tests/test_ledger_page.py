@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 from docutils import nodes
-from test_book import AXE, ROOT, ROW, SITE, STORED, Links, browser, site, visit  # noqa: F401 - fixtures are used by name
+from pages import ROOT, SITE, STORED, WIDTHS, barriers, visit
+from test_book import ROW, Links
 
 from attnflow import stamp
 from attnflow.claims.stored import read_run
-from attnflow.commands import registry
+from attnflow.judging import registry
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 import attnflow_api as api  # noqa: E402
@@ -173,7 +174,7 @@ def cards():
     return {key: card.partition("</details>")[0] for key, card in zip(parts[1::2], parts[2::2], strict=True)}
 
 
-def test_every_card_leads_to_the_chapter_and_to_its_line_of_code(site):  # noqa: F811
+def test_every_card_leads_to_the_chapter_and_to_its_line_of_code(site):
     """The line that names the claim, or, where its name is made in a loop, the one where the list of claims begins."""
     exact = []
     for row in rows().values():
@@ -189,7 +190,7 @@ def test_every_card_leads_to_the_chapter_and_to_its_line_of_code(site):  # noqa:
     assert sum(exact) > 0.9 * len(exact), "few names are made in a loop"
 
 
-def test_every_card_has_its_command_where_it_can_be_run(site):  # noqa: F811
+def test_every_card_has_its_command_where_it_can_be_run(site):
     shown = {key: re.sub(r"<[^>]+>", "", card) for key, card in cards().items()}
     absent = [
         row.id for row in rows().values() if (f"claims --id {row.id}" in shown[f"claim-{row.key}"]) is not row.testable
@@ -197,14 +198,14 @@ def test_every_card_has_its_command_where_it_can_be_run(site):  # noqa: F811
     assert absent == []
 
 
-def test_boxes_and_rows_of_chapters_lead_to_their_cards(site):  # noqa: F811
+def test_boxes_and_rows_of_chapters_lead_to_their_cards(site):
     for path in (SITE / "notebooks").glob("*.html"):
         text = path.read_text(encoding="utf-8")
         shown = set(re.findall(r'id="(?:box|row)-([a-z0-9-]+)"', text))
         assert shown and shown <= set(re.findall(r"ledger\.html#claim-([a-z0-9-]+)", text)), path.name
 
 
-def test_the_matrix_of_the_page_shows_the_verdicts_of_the_stored_rows(site):  # noqa: F811
+def test_the_matrix_of_the_page_shows_the_verdicts_of_the_stored_rows(site):
     page = (SITE / LEDGER).read_text(encoding="utf-8")
     tables = re.findall(r'<table class="[^"]*ledger-statements.*?</table>', page, re.S)
     shown = []
@@ -231,7 +232,7 @@ def test_parameters_are_a_list_of_definitions():
     assert api.as_list("note: this", ["one"]) == "note: this"
 
 
-def test_every_module_has_a_page_and_its_source(site):  # noqa: F811
+def test_every_module_has_a_page_and_its_source(site):
     assert {name for name in stamp.library() if api.public(name)} <= set(modules.paged())
     for name in modules.paged():
         page = (SITE / modules.FOLDER / f"{name}.html").read_text(encoding="utf-8")
@@ -252,7 +253,7 @@ def asked(page, **values):
     return page.locator(".ledger-filter output").inner_text(), shown
 
 
-def test_filters_narrow_the_ledger_and_say_how_many(browser):  # noqa: F811
+def test_filters_narrow_the_ledger_and_say_how_many(browser):
     page, _, complaints = visit(browser, LEDGER, formulas=False)
     every = len(rows())
     assert asked(page)[0] == f"{every} of {every} claims"
@@ -270,7 +271,6 @@ def test_filters_narrow_the_ledger_and_say_how_many(browser):  # noqa: F811
     page.get_by_role("button", name="Show all").click()
     page.wait_for_function(f"document.querySelector('.ledger-filter output').value === '{every} of {every} claims'")
     assert complaints == []
-    page.close()
 
 
 def told_of(row):
@@ -282,7 +282,7 @@ def told_of(row):
     }
 
 
-def test_the_ledger_sorts_by_tightness_and_margin(browser):  # noqa: F811
+def test_the_ledger_sorts_by_tightness_and_margin(browser):
     page, _, _ = visit(browser, LEDGER, formulas=False)
     book = [one["id"] for one in asked(page)[1]]
     for name, field, sign in (
@@ -300,10 +300,9 @@ def test_the_ledger_sorts_by_tightness_and_margin(browser):  # noqa: F811
             "what has no number is last"
         )
     assert [one["id"] for one in asked(page, sort="order")[1]] == book
-    page.close()
 
 
-def test_the_ledger_is_used_with_the_keyboard_alone(browser):  # noqa: F811
+def test_the_ledger_is_used_with_the_keyboard_alone(browser):
     page, _, _ = visit(browser, LEDGER, formulas=False)
     page.locator(".ledger-filter [name=chapter]").focus()
     page.keyboard.type("2")  # a choice of a list by its first letter
@@ -316,18 +315,16 @@ def test_the_ledger_is_used_with_the_keyboard_alone(browser):  # noqa: F811
     assert page.evaluate("document.activeElement.parentElement.parentElement.id") == asked(page)[1][0]["id"]
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.parentElement.open") is True
-    page.close()
 
 
-def test_an_address_of_a_card_unfolds_it(browser):  # noqa: F811
+def test_an_address_of_a_card_unfolds_it(browser):
     row = next(row for row in rows().values() if row.chapter == "encoder")
     page, _, _ = visit(browser, LEDGER, query=f"?chapter=kernels#claim-{row.key}", formulas=False)
     card = page.locator(f"#claim-{row.key}")
     assert card.locator("dl.claim-rows").is_visible() and card.locator("summary").is_visible()
-    page.close()
 
 
-def test_without_its_script_the_ledger_is_a_list_that_unfolds(browser):  # noqa: F811
+def test_without_its_script_the_ledger_is_a_list_that_unfolds(browser):
     page = browser.new_page()
     page.route("**/ledger.js*", lambda route: route.abort())
     page.goto((SITE / LEDGER).as_uri())
@@ -336,7 +333,6 @@ def test_without_its_script_the_ledger_is_a_list_that_unfolds(browser):  # noqa:
     assert cards.count() == len(rows()) and cards.last.is_visible()
     cards.first.locator("summary").click()
     assert cards.first.locator(".claim-statement").is_visible() and cards.last.locator(".claim-statement").is_hidden()
-    page.close()
 
 
 def tall():
@@ -347,30 +343,23 @@ def tall():
     return [LEDGER, "book/api.html", *(path.relative_to(SITE).as_posix() for path in every[:3])]
 
 
-@pytest.mark.parametrize("width", ["desktop", "phone"])
-def test_no_page_of_the_ledger_or_the_library_is_endless(browser, width):  # noqa: F811
+def test_no_page_of_the_ledger_or_the_library_is_endless(browser):
     heights = {}
     for name in tall():
-        page, _, _ = visit(browser, name, width=width)
-        heights[name] = page.evaluate("document.documentElement.scrollHeight")
-        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), name
+        page, _, _ = visit(browser, name)
+        for kind, (width, height) in WIDTHS.items():
+            page.set_viewport_size({"width": width, "height": height})
+            heights[name, kind] = page.evaluate("document.documentElement.scrollHeight")
+            wide = page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+            assert wide, (name, kind)
         page.close()
-    assert {name: height for name, height in heights.items() if height >= TALLEST} == {}
+    assert {place: height for place, height in heights.items() if height >= TALLEST} == {}
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_what_is_unfolded_is_accessible(browser, theme):  # noqa: F811
-    """One chapter of the ledger, and the longest page of a module with its source."""
-    for name, unfold in ((LEDGER, "#ledger-foundations details"), (tall()[2], "details")):
-        page, _, _ = visit(browser, name, theme=theme, query="?chapter=foundations" if name == LEDGER else "")
-        page.evaluate("which => document.querySelectorAll(which).forEach(e => { e.open = true; })", unfold)
-        page.add_script_tag(path=str(AXE))
-        options = {"resultTypes": ["violations"]} | ({"runOnly": ["color-contrast"]} if theme == "dark" else {})
-        found = page.evaluate("options => axe.run('article', options)", options)["violations"]
-        serious = [
-            (one["id"], [node["target"] for node in one["nodes"]][:3])
-            for one in found
-            if one["impact"] in ("serious", "critical")
-        ]
-        assert serious == [], name
+def test_what_is_unfolded_is_accessible(browser):
+    """One chapter of the ledger, and the longest page of a module with its source; in the dark their colours again."""
+    for name, place in ((LEDGER, "#ledger-foundations"), (tall()[2], "article")):
+        page, _, _ = visit(browser, name, query="?chapter=foundations" if name == LEDGER else "", formulas=False)
+        page.evaluate("which => document.querySelectorAll(which).forEach(e => { e.open = true; })", f"{place} details")
+        assert barriers(page, place) == [], name
         page.close()

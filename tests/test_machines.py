@@ -25,7 +25,7 @@ from papermill.parameterize import parameterize_notebook
 import attnflow
 from attnflow import claims, flow, rooms, runs, sweep
 from attnflow.claims import Control, Experiment, Near, Trial, chapter_of
-from attnflow.commands import registry
+from attnflow.judging import registry
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ROOT / "lib" / "attnflow"

@@ -16,7 +16,7 @@ from conftest import refusal
 
 import attnflow
 from attnflow import __main__ as roof
-from attnflow import commands, files, listing, rooms, runs, stamp, sweep
+from attnflow import commands, files, judging, listing, rooms, runs, stamp, sweep
 from attnflow.claims import evaluation
 from attnflow.claims.stored import read_run
 
@@ -69,7 +69,7 @@ def test_a_file_of_claims_combines_with_chapters_and_ids(capsys, own):
         QUICK,
         "own.two",
     ]
-    assert listed(capsys) == [claim.id for claim in commands.registry()] and QUICK in chapter
+    assert listed(capsys) == [claim.id for claim in judging.registry()] and QUICK in chapter
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_what_is_computed_before_the_end_is_written_and_is_no_whole_run(
     ("place", "name", "error", "status", "said"),
     [
         (
-            commands.stamp,
+            judging.stamp,
             "environment",
             RuntimeError("no disk"),
             3,
@@ -144,14 +144,14 @@ def test_what_is_computed_before_the_end_is_written_and_is_no_whole_run(
         (evaluation, "settled", KeyboardInterrupt(), 130, "stopped, nothing was written"),
         (evaluation, "settled", BrokenPipeError(), 141, None),
         (
-            commands,
+            judging,
             "write_run",
             FULL,
             3,
             "failed: OSError: [Errno 28] No space left on device; what was computed could",
         ),
-        (commands, "outside", KeyboardInterrupt(), 130, "stopped, nothing was written"),
-        (commands, "outside", FULL, 3, "failed: OSError: [Errno 28] No space left on device; nothing was written"),
+        (judging, "outside", KeyboardInterrupt(), 130, "stopped, nothing was written"),
+        (judging, "outside", FULL, 3, "failed: OSError: [Errno 28] No space left on device; nothing was written"),
         (
             commands,
             "load",
@@ -272,7 +272,7 @@ def test_a_run_is_compared_with_the_book(own, tmp_path, monkeypatch, capsys):
     for path, seeds in ((book, "7:9"), (yours, "8:10")):
         roof.main(["claims", "--from", own, "--seeds", seeds, "--json", str(path)])
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(commands, "registry", lambda: commands.outside(own))
+    monkeypatch.setattr(commands, "registry", lambda: judging.outside(own))
     capsys.readouterr()
     assert roof.main(["compare"]) == 0
     assert "own.one  7 … 8  7 … 8  0e+00       same" in capsys.readouterr().out
@@ -329,7 +329,7 @@ def test_a_list_is_kept_and_is_never_old(tmp_path, monkeypatch, capsys):
     code = f"from attnflow import listing; listing.STORED = listing.Path({str(path)!r})\n"
     told, errors = process(code + f"main(['claims', '--list'])\nmain(['sweep', '--list'])\n{HEAVY}").communicate()
     assert errors == "[]\n" and roof.main(["claims", "--list"]) == roof.main(["sweep", "--list"]) == 0
-    assert told == capsys.readouterr().out and len(told.splitlines()) > len(commands.registry())
+    assert told == capsys.readouterr().out and len(told.splitlines()) > len(judging.registry())
 
 
 @pytest.mark.parametrize(("number", "status", "said"), [(2, 130, "stopped"), (15, 143, "ended by SIGTERM")])

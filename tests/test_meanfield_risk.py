@@ -120,7 +120,7 @@ def test_what_became_of_restarts_by_hand(table):
 
 
 def test_readings_of_the_table_by_hand(table, monkeypatch):
-    wide = {name: np.repeat(values, 5, axis=0) for name, values in table.items()}
+    wide = {name: np.repeat(values, len(phases.OVERS) // 2, axis=0) for name, values in table.items()}
     wide = {
         name: np.concatenate([values, values * (0.5 if name == "objective" else 1)], axis=1)
         for name, values in wide.items()
@@ -142,6 +142,13 @@ def test_the_figures_show_what_they_are_given(table):
     boxes = figure.axes[0].patches
     hatched = [one for one in boxes if one.get_hatch()]
     assert len(hatched) == 0 and len(boxes) >= 4
+    wide = {name: np.repeat(values, 10, axis=0) for name, values in arrays.items()}
+    axes = figures_risk.phases_figure([(wide, phases.OVERS, (1, 2), "m")]).axes[0]
+    edge = axes.get_lines()[-1].get_xdata()[0]
+    assert phases.OVERS.index(0.98) < edge < phases.OVERS.index(1.03), "the line is between the decays next to it"
+    places = axes.get_xticks().astype(int)
+    assert [label.get_text() for label in axes.get_xticklabels()] == [f"{phases.OVERS[place]:g}" for place in places]
+    assert len(places) == 10 and len(figure.axes[0].get_xticks()) == 2
     decay = 0.3 * 0.5 ** np.arange(4)
     scan = {
         "decay": np.tile(decay, (2, 2, 1)),

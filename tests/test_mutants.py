@@ -6,7 +6,7 @@ from functools import lru_cache
 import pytest
 from mutants import killers, run, workers
 
-from attnflow.commands import registry
+from attnflow.judging import registry
 
 ROWS = run.table()
 CLAIMS = {claim.id: claim for claim in registry()}

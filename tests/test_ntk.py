@@ -27,10 +27,17 @@ def test_arc_cosine_of_parallel_opposite_and_zero_vectors():
 
 
 @pytest.mark.parametrize("samples", [1, 2, 6])
-def test_rank_one_equals_the_sum_over_positions(samples):
-    a, b = drawn(2, 12, 3), drawn(2, 12, 4, seed=1)
+@pytest.mark.parametrize("small", [ntk.SMALL, 0])
+def test_rank_one_equals_the_sum_over_positions(samples, small, monkeypatch):
+    """With gradients that are written down, and without; and so does its own slope."""
+    monkeypatch.setattr(ntk, "SMALL", small)
+    monkeypatch.setattr(ntk, "ROWS", 4)
+    a, b, weight = drawn(2, 12, 3).requires_grad_(), drawn(2, 12, 4, seed=1).requires_grad_(), drawn(samples, samples)
     gradients = torch.einsum("sia,sib->siab", a, b).unflatten(1, (samples, -1)).sum(dim=2).flatten(2)
-    assert torch.allclose(ntk.rank_one(a, b, samples), gradients @ gradients.mT, rtol=1e-12, atol=1e-12)
+    found, known = ntk.rank_one(a, b, samples), gradients @ gradients.mT
+    assert torch.allclose(found, known, rtol=1e-12, atol=1e-12)
+    slopes = [torch.autograd.grad((weight * each).sum(), (a, b), retain_graph=True) for each in (found, known)]
+    assert all(torch.allclose(*pair, rtol=1e-10, atol=1e-10) for pair in zip(*slopes, strict=True))
 
 
 def test_factors_equal_their_gradients():

@@ -3,13 +3,10 @@
 import doctest
 import re
 import sys
-from pathlib import Path
 
 import pytest
-from test_book import CHROMIUM, SITE, missing, site, toc_pages, visit  # noqa: F401
-from test_book import browser as chromium  # noqa: F401
+from pages import ROOT, toc_pages, visit
 
-ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "book"))
 import pdf as maker  # noqa: E402
 
@@ -30,7 +27,7 @@ GONE = ["article button", ".headerlink", ".bd-sidebar-primary", "footer", "detai
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", toc_pages())
-def test_page_fits_its_paper(chromium, name):  # noqa: F811
+def test_page_fits_its_paper(chromium, name):
     """Nothing is wider than the paper or cut, buttons and folded code are gone, solutions are closed, and paper is light."""
     page, _, complaints = visit(chromium, name, theme="dark")
     page.set_viewport_size({"width": WIDTH, "height": 900})

@@ -9,8 +9,8 @@ from pathlib import Path
 import pypdfium2
 import pytest
 from bs4 import BeautifulSoup
+from pages import CHROMIUM, ROOT, SITE, missing, toc_pages
 from pypdf import PdfReader
-from test_book import CHROMIUM, ROOT, SITE, missing, toc_pages
 from test_pdf import BOTTOM, TOP, maker
 
 pytestmark = pytest.mark.slow

@@ -14,13 +14,12 @@ from unittest.mock import Mock
 
 import nbformat
 import pytest
-import test_book
 from bs4 import BeautifulSoup
+from pages import visit
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
 NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-site, browser = test_book.site, test_book.browser
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 import attnflow_portable as portable  # noqa: E402
@@ -264,7 +263,7 @@ def test_a_chapter_offers_its_portable_notebook(site, name):
 
 @pytest.mark.parametrize("name", NAMES[:1])
 def test_the_button_saves_it_from_a_page_on_a_disk(browser, name):
-    page, requests, complaints = test_book.visit(browser, f"notebooks/{name}.html")
+    page, requests, complaints = visit(browser, f"notebooks/{name}.html")
     script = (SITE / "portable" / f"{name}.js").as_uri()
     assert script not in requests, "loaded before it is asked for"
     page.click(".dropdown-download-buttons > button")
@@ -272,7 +271,6 @@ def test_the_button_saves_it_from_a_page_on_a_disk(browser, name):
         page.click(".btn-download-source-button")
     assert saved.value.suggested_filename == f"{name}.ipynb" and complaints == []
     assert nbformat.read(saved.value.path(), as_version=4) == read(name) and script in requests
-    page.close()
 
 
 # --- the folder of make lab

@@ -27,10 +27,12 @@ def test_the_gradient_is_that_of_the_plain_loss(row, settings):
     assert gradient_gap(*row.problem(seeds, "cpu", **settings), row.twin(seeds, "cpu", **settings)) < 1e-11
 
 
+@pytest.mark.parametrize("engine", ["auto", "torch"])
 @pytest.mark.parametrize(("row", "settings"), ROWS)
-def test_a_stack_of_16_is_16_single_runs(row, settings):
-    stack = trained(row, settings, range(40, 56))
-    alone = [trained(row, settings, [seed]) for seed in range(40, 56)]
+def test_a_stack_of_16_is_16_single_runs(row, settings, engine):
+    with flow.asked(engine):
+        stack = trained(row, settings, range(40, 56))
+        alone = [trained(row, settings, [seed]) for seed in range(40, 56)]
     for name, value in stack.items():
         assert (torch.cat([one[name] for one in alone]) - value).abs().max() <= 1e-9 * value.abs().max(), name
 

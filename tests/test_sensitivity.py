@@ -10,11 +10,20 @@ from conftest import refusal
 
 from attnflow import files, flow, rooms, runs, sensitivity, sweep
 from attnflow.encoder import theorem
+from attnflow.kernels import landscape
 
 CPU = torch.device("cpu")
 ALONE = {"backend": "sequential", "progress": False, "task": sensitivity.measured}
 STARTS = 16  # so many that the stored run, and each nudged one, is at an end of the band of some
 SWEEPS = [table for room in rooms.rooms().values() for table in room.sweeps]
+PHASES = {  # the phase diagrams, and how many cells they had at first
+    "phase_diagram": 6 * 14,
+    "encoder-threshold": 4 * 7,
+    "encoder-phase": 7 * 4,
+    "kernels-trap": 8 * 12 * 10,
+    "meanfield-width": 10 * 6,
+    "meanfield-scale": 10 * 6,
+}
 
 
 def logistic(device, rate, steps=60):
@@ -128,6 +137,58 @@ def test_a_rerun_may_give_what_the_band_or_the_sensitivity_says(stored):
     sharp = replace(stored, sensitivity=np.array([0.9e-3, 1.0]))
     assert sharp.within(0, calm | {"end": calm["end"] * (1 + 0.8e-3)})
     assert not sharp.within(0, calm | {"end": calm["end"] * (1 + 1e-3)})
+
+
+@pytest.fixture
+def many(results, tmp_path):
+    """A table of eight cells: the last one chaotic, one at the edge of it, and two that were not measured."""
+    axes, probe = {"rate": (2.0, 2.5, 3.0, 4.0), "steps": (20, 60)}, {"rate": (2.0, 2.5, 4.0)}
+    table = sweep.Sweep("many", "calm and chaotic", logistic, axes, probe=probe)
+    found = sweep.run(table, tmp_path / "runs", **ALONE)
+    sweep.keep(table, found, results / "room")
+    return table, found
+
+
+def test_a_page_computes_the_most_sensitive_cell_and_those_that_it_names(many):
+    stored = sensitivity.kept(many[0])
+    first, second = {"rate": 2.0, "steps": 60}, {"rate": 2.5, "steps": 20}
+    assert stored.again(first, second) == {7: True, 1: True, 2: True} == stored.again(first, second)
+    assert list(stored.again(second, first)) == [7, 2, 1] and list(stored.again(first, steps=20)) == [6, 1]
+    assert list(stored.again({"rate": 4.0, "steps": 60}, first)) == [7, 1, 6], "three, where one is the most sensitive"
+    assert list(stored.again(first, first)) == [7, 1, 6] and list(stored.again()) == [7] == stored.most()
+    lines = stored.told(first, second).splitlines()
+    assert lines[0] == "1 of 6 measured cells are chaotic"
+    assert lines[1:] == [
+        f"rate = {rate}, steps = {steps}: computed again it is as stored"
+        for rate, steps in ((4.0, 60), (2.0, 60), (2.5, 20))
+    ]
+
+
+@pytest.mark.parametrize("wrong", [1, 2, 7])
+def test_a_page_notices_that_a_stored_cell_is_wrong(wrong, many, results):
+    """Of a calm cell one number is stored a hundred-thousandth off, of a chaotic one a number outside its band."""
+    table, found = many
+    first = found[wrong]["end"][0]
+    past = (
+        2 * (found[7]["high:end"] - found[7]["low:end"])[0] if wrong == 7 else 1e-5 * np.abs(found[wrong]["end"]).max()
+    )
+    shifted = {name: values.copy() for name, values in found[wrong].items()}
+    for name in ("end", "low:end", "high:end"):
+        shifted[name][0] += past
+    assert shifted["end"][0] != first
+    sweep.keep(table, [shifted if place == wrong else each for place, each in enumerate(found)], results / "room")
+    kept, named = sensitivity.kept(table), ({"rate": 2.0, "steps": 60}, {"rate": 2.5, "steps": 20})
+    assert kept.again(*named) == {place: place != wrong for place in (7, 1, 2)}
+    assert [" NOT as " in line for line in kept.told(*named).splitlines()[1:]] == [
+        place == wrong for place in (7, 1, 2)
+    ]
+
+
+@pytest.mark.parametrize(
+    "named", [{"rate": 3.0, "steps": 20}, {"rate": 2.0}, {"width": 1}, {"rate": 2.0, "steps": 61}, {}, 3, None]
+)
+def test_a_cell_that_is_named_is_one_and_was_measured(named, many):
+    assert "one cell alone, whose sensitivity is stored" in refusal(lambda: sensitivity.kept(many[0]).told(named))
 
 
 def test_a_probe_says_which_cells_are_measured_and_the_others_have_the_tolerance(results, tmp_path):
@@ -263,6 +324,14 @@ def test_training_at_the_edge_of_stability_is_chaotic_and_a_wide_net_is_not():
         with flow.nudged(sensitivity.NUDGE):
             found[width] = sensitivity.change(base, sweep.cell(table, settings, CPU))
     assert found[3] > sensitivity.EDGE and found[16] < 1e-9
+
+
+@pytest.mark.parametrize("name", PHASES)
+def test_a_phase_diagram_has_at_least_four_times_the_cells_of_its_first_version_and_is_stored_small(name):
+    (table,) = [one for one in SWEEPS if one.name == name]
+    inside = len(landscape.SIZES) if name == "kernels-trap" else 1
+    assert len(table.tasks()) * inside >= 4 * PHASES[name]
+    assert sweep.stored(name)[1].with_suffix(".npz").stat().st_size < 300_000
 
 
 @pytest.mark.parametrize("table", SWEEPS, ids=lambda table: table.name)

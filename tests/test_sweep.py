@@ -20,7 +20,7 @@ import threadpoolctl
 import torch
 from conftest import refusal
 
-from attnflow import files, rooms, runs, sweep, threads
+from attnflow import files, rooms, runs, sweep, threads, workers
 
 CPU = torch.device("cpu")
 ALONE = {"backend": "sequential", "progress": False}
@@ -135,7 +135,7 @@ def test_a_rerun_hands_nothing_to_workers_and_the_code_is_read_once(tmp_path, mo
     table = sweep.Sweep("many", "a hundred tasks", fragile, {"x": range(3, 103)}, {"kind": "none"})
     first = sweep.run(table, tmp_path, **ALONE)
     assert calls.count("source") == 1 and 1 <= calls.count("pools") <= 5, "a scan takes milliseconds"
-    monkeypatch.setattr(sweep.joblib, "Parallel", None)
+    monkeypatch.setattr(workers.joblib, "Parallel", None)
     assert sweep.run(table, tmp_path, jobs=2, progress=False) == first and first[-1] == {"a": 102}
 
 

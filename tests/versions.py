@@ -169,7 +169,7 @@ def main(arguments=None):
     parser.add_argument("--torch-index", default="", help="where torch comes from, as TORCH_INDEX of the Makefile")
     parser.add_argument("--last-good", action="store_true", help="try requirements-newest.txt; change no file")
     options = parser.parse_args(arguments)
-    from attnflow.commands import registry
+    from attnflow.judging import registry
 
     pythons, ids = found(options.python), sample(registry())
     if not pythons:

@@ -14,6 +14,7 @@ import attnflow_modules
 import attnflow_page
 import attnflow_results
 import attnflow_search
+import attnflow_speed
 import attnflow_versions
 
 # What the theme writes and a page that is read from a disk, without a network, is better without.
@@ -75,6 +76,8 @@ def setup(app):
     app.add_directive("attnflow-environment", attnflow_ledger.Environment)
     app.add_directive("attnflow-sensitivity", attnflow_ledger.Sensitivity)
     app.add_directive("attnflow-versions", attnflow_versions.Versions)
+    app.add_directive("attnflow-speed", attnflow_speed.Speed)
+    app.add_directive("attnflow-speed-chart", attnflow_speed.Chart)
     app.add_directive("attnflow-card", attnflow_landing.Card)
     app.connect("html-page-context", attnflow_landing.load)
     app.add_directive("attnflow-results", attnflow_results.Results)

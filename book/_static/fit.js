@@ -1,7 +1,8 @@
 /* Formulas inside a line that are wider than their column get places to break, a full stop stays with the formula before it, and the
-   table of claims gets what its cards need. */
+   tables of sentences get what their cards need. */
 (function () {
   const BLOCK = "p, li, td, th, dd, dt, figcaption, h1, h2, h3";
+  const SHORT = 24; // characters that a cell of a narrow table may have
   const AFTER = /^[=<>≤≥≈∼≪≫→↦≠∈∝+−±,;:]$|^(\\to|:=)$/;
 
   /* Walk what MathJax drew and the MathML that it keeps for screen readers side by side: the second knows the operators. */
@@ -44,10 +45,13 @@
     }
   }
 
+  const words = (cell) => cell.textContent.trim().replace(/\\\(.*?\\\)/g, "formula").length;
+
   function cards() {
-    for (const table of document.querySelectorAll(".cell_output table")) {
+    for (const table of document.querySelectorAll("article table")) {
       const heads = [...table.querySelectorAll("thead th")];
-      if (!heads.some((head) => head.textContent.trim() === "criterion")) continue;
+      const cells = [...table.querySelectorAll("tbody td:not(:first-child)")];
+      if (heads.length < 3 || !cells.some((cell) => words(cell) > SHORT)) continue; // a table of numbers stays a table
       table.classList.add("fit-cards");
       const roles = { thead: "rowgroup", tbody: "rowgroup", tr: "row", th: "columnheader", td: "cell" };
       table.setAttribute("role", "table");

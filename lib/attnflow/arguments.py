@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from attnflow import paths
-from attnflow.inputs import WrongUse, check, choice
+from attnflow.inputs import BACKENDS, ENGINES, WrongUse, check, choice
 from attnflow.outlet import NOTHING
 from attnflow.rooms import rooms
 
@@ -59,6 +59,9 @@ def parser() -> Parser:
     every = root.add_subparsers(dest="command", required=True, metavar="claims | sweep | compare | cite")
     chapters = ", ".join(rooms())
     device = {"action": Once, "metavar": "cpu|cuda", "help": "default: cuda where there is one, else cpu"}
+    told = "what takes the steps: numba where a model has a compiled form, torch, or graph, CUDA graphs, not run on a GPU yet "
+    told += "(default: auto, which is numba where it is installed and can, else torch, on a GPU too)"
+    engine = {"action": Once, "metavar": "|".join(ENGINES), "help": told}
 
     one = every.add_parser("claims", help="run claims and their controls", description="Run claims and their controls.")
     one.add_argument("--chapter", action="append", metavar="C", help=f"{chapters}; may be repeated (default: all)")
@@ -72,7 +75,10 @@ def parser() -> Parser:
         metavar="A:B",
         help=f"fresh seeds, or N for 0:N (default: {BOOK}, and more for rows with a quota)",
     )
+    told = "processes of one thread each, which take a chapter at a time (default: 1, with the threads of torch)"
+    one.add_argument("--jobs", action=Once, type=int, metavar="N", help=told)
     one.add_argument("--device", **device)
+    one.add_argument("--engine", **engine)
     one.add_argument("--json", action=Once, metavar="FILE", help="write the rows here, once, at the end")
     one.add_argument("--list", action="store_true", help="list the claims and run nothing")
 
@@ -94,7 +100,12 @@ def parser() -> Parser:
         help="with --adopt: compare with the stored code, in a copy of the book there",
     )
     many.add_argument("--jobs", action=Once, type=int, metavar="N", help="processes of one thread each (default: 1)")
+    told = "loky: processes; threading: threads of this one; dask: workers of its own kind (default: loky)"
+    many.add_argument("--backend", action=Once, metavar="|".join(BACKENDS), help=told)
+    told = "of a dask scheduler, whose workers take the tasks in place of processes of this machine"
+    many.add_argument("--scheduler", action=Once, metavar="ADDRESS", help=told)
     many.add_argument("--device", **device)
+    many.add_argument("--engine", **engine)
     many.add_argument("--list", action="store_true", help="list the sweeps and run nothing")
 
     text = "Run the claims of the book on its seeds and compare, row by row. Changes no file."
@@ -146,9 +157,10 @@ def _claims(options):
         choice("--chapter", name, tuple(rooms()))
     files = [paths.source("--from", path) for path in options.files or ()]
     if options.list:
-        _alone(options, "--list", ("seeds", "device", "json"))
+        _alone(options, "--list", ("seeds", "jobs", "device", "engine", "json"))
     options.seeds = BOOK if options.seeds is None else options.seeds
     seed_range(options.seeds)
+    options.jobs = _jobs(options)
     if options.json is not None:
         place = paths.target("--json", options.json)
         busy = [*(path.resolve() for path in files), *_printed()]
@@ -158,20 +170,31 @@ def _claims(options):
 def _sweep(options):
     """The options of ``sweep``."""
     if options.list:
-        _alone(options, "--list", ("name", "out", "keep", "adopt", "beside", "jobs", "device"))
+        others = ("name", "out", "keep", "adopt", "beside", "jobs", "backend", "scheduler", "device", "engine")
+        _alone(options, "--list", others)
         return
     if options.adopt:
-        _alone(options, "--adopt", ("out", "keep", "jobs"))
+        _alone(options, "--adopt", ("out", "keep", "jobs", "backend", "scheduler"))
     if options.beside is not None:
         check("--beside", options.beside, "given with --adopt", options.adopt)
         library = os.path.join(options.beside, "lib", "attnflow")
         check("--beside", options.beside, "a folder with a copy of the book", os.path.isdir(library))
     check("NAME", options.name, "one that --list shows", bool(options.name))
-    options.jobs = 1 if options.jobs is None else options.jobs
-    check("--jobs", options.jobs, "an integer of at least 1", options.jobs >= 1)
+    if options.scheduler is not None:
+        _alone(options, "--scheduler", ("jobs",))
+        options.backend = "dask" if options.backend is None else options.backend
+        check("--backend", options.backend, "dask beside --scheduler", options.backend == "dask")
+    options.backend = choice("--backend", options.backend or BACKENDS[0], BACKENDS)
+    options.jobs = _jobs(options)
     if not options.adopt:
         default = os.path.join("results", "runs", options.name)
         options.out = paths.folder("--out", default if options.out is None else options.out)
+
+
+def _jobs(options):
+    """How many processes the ``options`` ask for."""
+    check("--jobs", options.jobs, "an integer of at least 1", options.jobs is None or options.jobs >= 1)
+    return 1 if options.jobs is None else options.jobs
 
 
 def _compare(options):

@@ -2,20 +2,19 @@
 
 import argparse
 import os
-import runpy
-import traceback
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from attnflow import claims, listing, paths, runs, sensitivity, stamp, store, sweep
-from attnflow.arguments import BOOK, Work, seed_range
-from attnflow.claims import Claim, Row, quota
-from attnflow.claims.stored import read_run, write_run
-from attnflow.outlet import NOTHING, tell
-from attnflow.rooms import cite, room, rooms, unique
+from attnflow import flow, listing, paths, runs, sensitivity, stamp, store, sweep, workers
+from attnflow.arguments import Work
+from attnflow.claims import Row
+from attnflow.claims.stored import read_run
+from attnflow.judging import Claims, chosen, ended, registry
+from attnflow.outlet import NOTHING
+from attnflow.rooms import cite, room, rooms
 
 OWN = Path(__file__).parent  # of an installed library, with the stored runs in it
 
@@ -28,102 +27,29 @@ def load(options: argparse.Namespace) -> None:
         room(one).claims  # noqa: B018 (imported, and looked through)
 
 
-def registry(chapters: Sequence[str] | None = None) -> tuple[Claim, ...]:
-    """All claims of the given ``chapters``, of the whole book where none are given, in the order of the book."""
-    return unique([claim for name in (rooms() if chapters is None else chapters) for claim in room(name).claims])
-
-
-def outside(path: str) -> list[Claim]:
-    """The claims of a file that is not part of the book: its list CLAIMS. ``path``: the file.
-
-    Raises WrongUse with file and line where the file cannot be run, and where it has no such list.
-    """
-    try:
-        found = runpy.run_path(path).get("CLAIMS")
-    except (Exception, SystemExit) as error:
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
-        line = error.lineno if isinstance(error, SyntaxError) else lines[-1] if lines else 0
-        raise runs.WrongUse(f"{path}, line {line}: {type(error).__name__}: {error}") from error
-    good = isinstance(found, (list, tuple)) and bool(found) and all(isinstance(one, Claim) for one in found)
-    runs.check(f"CLAIMS of {path}", found, "a list of Claim", good)
-    return list(found)
-
-
-def chosen(options: argparse.Namespace) -> tuple[Claim, ...]:
-    """The claims that the ``options`` ask for: chapters, files, ids."""
-    own = [claim for path in options.files or () for claim in outside(path)]
-    book = registry(options.chapter or ([] if own else None))
-    found = unique([*book, *own])
-    for name in options.id or ():
-        runs.check("--id", name, "an id that --list shows", name in [claim.id for claim in found])
-    return tuple(claim for claim in found if not options.id or claim.id in options.id)
-
-
-class Claims:
-    """Claims being run, row by row.
-
-    found: the claims; seeds: as text, A:B or N; where: the device; path: of the file that the rows go to, None for none.
-    """
-
-    def __init__(self, found: Sequence[Claim], seeds: str, where: torch.device, path: Path | None = None):
-        self.found, self.seeds, self.where, self.path = found, seeds, where, path
-        self.rows, self.environment = [], {}
-
-    def evaluated(self) -> list[Row]:
-        """Their rows, printed as they finish. On the seeds of the book a row with a quota takes as many as confirm a share."""
-        seeds = seed_range(self.seeds)
-        more = range(seeds[-1] + 1, seeds[0] + quota.SEEDS) if self.seeds == BOOK else ()
-        for row in claims.evaluate_all(self.found, seeds, self.where, more):
-            self.rows.append(row)
-            print(row.line(), flush=True)
-        return self.rows
-
-    def written(self) -> None:
-        """Write what is computed where it goes, and whether that is all."""
-        complete = len(self.rows) == len(self.found)
-        write_run(self.path, self.environment, self.rows, complete)
-
-    def run(self) -> int:
-        """Run them and say how many are as stated. Returns the exit status."""
-        if self.path:  # now, so that what is stored when it is stopped is stored at once
-            self.environment = stamp.environment(self.where) | {"seeds": self.seeds}
-        count = f"{len(self.found)} claim{'s' * (len(self.found) != 1)}"
-        print(f"{count} on seeds {self.seeds}, {self.where}", flush=True)
-        rows = self.evaluated()
-        if self.path:
-            self.written()
-        wrong = [row.id for row in rows if not row.consistent]
-        total = sum(row.seconds for row in rows)
-        summary = f"{len(rows) - len(wrong)} of {len(rows)} rows consistent with their stated state, {total:.0f} s"
-        print(summary + (": not " + ", ".join(wrong) if wrong else ""))
-        return ended(wrong, [row.id for row in rows if row.undecided])
-
-    def left(self) -> str:
-        """Write the rows that there are, and say where."""
-        if not self.path or not self.rows:
-            return NOTHING
-        self.written()
-        whole = len(self.rows) == len(self.found)
-        told = f"{len(self.rows)} of {len(self.found)} rows are in {self.path}"
-        return told if whole else f'{told}, with "complete": false'
-
-
-def ended(wrong: Sequence[str], undecided: Sequence[str]) -> int:
-    """The exit status of a run in which claims are ``wrong``, those among them that are ``undecided`` without a verdict."""
-    if undecided:
-        tell(f"without a verdict: {', '.join(undecided)}")
-        return 3
-    return 1 if wrong else 0
-
-
 def plan_claims(options: argparse.Namespace) -> Work:
     """The subcommand ``claims``, with its ``options``."""
     found = chosen(options)
     if options.list:
         return Work(partial(listing.show, [listing.line(one.id, one.state, one.title) for one in found]))
     path = None if options.json is None else paths.target("--json", options.json)
-    work = Claims(found, options.seeds, runs.device(options.device), path)
-    return Work(work.run, work.left)
+    work = Claims(found, options.seeds, runs.device(options.device), path, options.jobs, options.files or ())
+    return Work(partial(under, engine_of(options, work.where), work.run), work.left)
+
+
+def engine_of(options: argparse.Namespace, where: torch.device) -> str:
+    """The engine that the ``options`` of a call on the device ``where`` name, ``auto`` where they name none."""
+    name = runs.choice("--engine", options.engine or "auto", flow.engines.ENGINES)
+    allowed = "auto or torch: numba is not installed, which the extra fast brings"
+    runs.check("--engine", name, allowed, name != "numba" or flow.engines.there())
+    allowed = "auto, torch or numba: graph needs a CUDA device, and this run is on the CPU"
+    return runs.check("--engine", name, allowed, name != "graph" or where.type == "cuda")
+
+
+def under(engine: str, work: Callable[[], int]) -> int:
+    """Do some ``work`` with the steps of all runs taken by an ``engine``. Returns its exit status."""
+    with flow.asked(engine):
+        return work()
 
 
 def plan_sweep(options: argparse.Namespace) -> Work:
@@ -135,10 +61,12 @@ def plan_sweep(options: argparse.Namespace) -> Work:
         where = runs.device("cpu" if options.device is None else options.device)
         sweep.keepable(table, shelf(chapter, "--adopt"), "--adopt")
         sensitivity.kept(table)
-        return Work(partial(run_adopt, table, where, options.beside))
+        return Work(partial(under, engine_of(options, where), partial(run_adopt, table, where, options.beside)))
+    workers.known(options.backend)
     where = runs.device(options.device)
     home = sweep.keepable(table, shelf(chapter, "--keep"), "--keep").parent if options.keep else None
-    return Work(partial(run_sweep, table, options, where, home), partial(left_of, table, options.out, where))
+    work = partial(run_sweep, table, options, where, home)
+    return Work(partial(under, engine_of(options, where), work), partial(left_of, table, options.out, where))
 
 
 def shelf(chapter: str, option: str) -> Path:
@@ -163,7 +91,7 @@ def run_sweep(table: sweep.Sweep, options: argparse.Namespace, where: torch.devi
         ",ignore:resource_tracker:UserWarning"  # workers that are stopped leave locks behind, which their trackers tell
     )
     os.environ["PYTHONWARNINGS"] = (os.environ.get("PYTHONWARNINGS", "") + quiet).lstrip(",")
-    found = sweep.run(table, options.out, options.jobs, where, task=task)
+    found = sweep.run(table, options.out, options.jobs, where, options.backend, options.scheduler, task=task)
     print(f"{len(found)} tasks in {options.out}")
     if home is not None:
         path = sweep.keep(table, found, home, where, sensitivity=sensitivity.terms(table))

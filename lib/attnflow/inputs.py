@@ -1,5 +1,9 @@
 """Checks of what comes from outside that need neither numpy nor torch. :mod:`attnflow.runs` gives them out beside its own."""
 
+# What may be named in a call of the library and on the command line: what takes the steps, and the workers of a sweep.
+ENGINES = ("auto", "torch", "numba", "graph")
+BACKENDS = ("loky", "threading", "dask")
+
 
 class WrongUse(ValueError):
     """The caller gave something that is not allowed: the message says what was given and what is allowed."""

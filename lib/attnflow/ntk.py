@@ -13,6 +13,9 @@ from torch.func import jacrev, vmap
 from attnflow import door, runs
 from attnflow.runs import Stack, State
 
+SMALL = 2**16  # entries of the gradients of all samples: no more are written down
+ROWS = 128  # of the products of pairs at a time: fewer are slow, and more do not stay in a cache
+
 
 @door.takes(left="B... a d", right="B... b d")
 def arc_cosine(left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -46,25 +49,28 @@ def features(values: Stack) -> Stack:
 def rank_one(inputs: Stack, slopes: Stack, samples: int) -> Stack:
     r"""Kernel of a matrix whose gradient is $\sum_i a_i b_i^\top$ over the positions i of a sample.
 
-    $K(x, x') = \sum_{ij}\langle a_i, a'_j\rangle\langle b_i, b'_j\rangle$; only pairs $i \le j$ are computed, since the
-    others are their transposes. inputs: (S, n L, a), slopes: (S, n L, b), position running fastest; samples: n.
+    $K(x, x') = \sum_{ij}\langle a_i, a'_j\rangle\langle b_i, b'_j\rangle$, of some samples with all that follow at a time, since
+    the others are their transposes; gradients that are small are written down. inputs: (S, n L, a), slopes: (S, n L, b),
+    position running fastest; samples: n.
     Returns (S, n, n). Raises ValueError where the rows do not divide into samples.
     """
     runs.integer("samples", samples)
     rows = inputs.shape[1]
     runs.check("rows", rows, f"a multiple of the {samples} samples", rows % samples == 0)
     length = rows // samples
-    # Position first: then every product is one block of rows, and sums over positions run along whole rows.
-    first, second = (
-        each.unflatten(1, (samples, length)).transpose(1, 2).contiguous().flatten(1, 2) for each in (inputs, slopes)
-    )
-    half = inputs.new_zeros(inputs.shape[0], samples, samples)
-    for place in range(0, rows, samples):
-        here, onward = slice(place, place + samples), slice(place, rows)
-        product = (first[:, here] @ first[:, onward].mT).mul_(second[:, here] @ second[:, onward].mT)
-        product = product.unflatten(2, (-1, samples))
-        half.add_(product[:, :, 1:].sum(dim=2)).add_(product[:, :, 0], alpha=0.5)
-    return half + half.mT
+    if samples * inputs.shape[2] * slopes.shape[2] <= SMALL:
+        return features((inputs.unflatten(1, (samples, length)).mT @ slopes.unflatten(1, (samples, length))).flatten(2))
+    kernel, step = inputs.new_empty(inputs.shape[0], samples, samples), max(1, ROWS // length)
+    # One net after the other: a product of two matrices is faster than one of two stacks.
+    for net, (first, second) in enumerate(zip(inputs, slopes, strict=True)):
+        for place in range(0, samples, step):
+            here, onward = slice(place * length, (place + step) * length), slice(place * length, rows)
+            product = (first[here] @ first[onward].mT).mul_(second[here] @ second[onward].mT)
+            # Whole rows are added first: sums along the short axis are slow, and there are fewer left.
+            block = product.unflatten(0, (-1, length)).sum(dim=1).unflatten(1, (-1, length)).sum(dim=2)
+            kernel[net, place : place + step, place:] = block
+            kernel[net, place:, place : place + step] = block.mT
+    return kernel
 
 
 @door.takes(gradients="S n d e", left="S d k", right="S e k")
@@ -75,11 +81,8 @@ def factors(gradients: Stack, left: Stack, right: Stack) -> Stack:
     $\langle G_n, G_m B B^\top + A A^\top G_m\rangle$, knows the width only through two small matrices.
     gradients: (S, n, d, e), left: (S, d, k), right: (S, e, k). Returns (S, n, n).
     """
-    stack, samples, rows, columns = gradients.shape
-    tall = gradients.reshape(stack, samples * rows, columns)
-    wide = gradients.mT.reshape(stack, samples * columns, rows)
-    through = (tall @ (right @ right.mT)).reshape(gradients.shape)
-    through = through + (wide @ (left @ left.mT)).reshape(stack, samples, columns, rows).mT
+    through = ((left @ left.mT)[:, None] @ gradients).flatten(1, 2)
+    through = through.baddbmm(gradients.flatten(1, 2), right @ right.mT).view_as(gradients)
     return gradients.flatten(2) @ through.flatten(2).mT
 
 

@@ -62,22 +62,27 @@ def tensor(name: str, value: torch.Tensor, shape: tuple) -> torch.Tensor:
     return value
 
 
-def state(given: State, shapes: dict | None = None) -> State:
+def state(given: State, shapes: dict | None = None, single: bool = False) -> State:
     """The one door for the parameters of a stack of runs: a checked copy that holds no graph.
 
     given: name -> (S, ...), all float64, finite, on one device, with one S of at least 1. shapes: name -> the shape of one
-    run, where the names and shapes are known. Returns the copy. Raises WrongUse on anything else.
+    run, where the names and shapes are known. single: whether all may be float32 instead. Returns the copy. Raises WrongUse on
+    anything else.
     """
     ok = isinstance(given, dict) and bool(given) and all(isinstance(name, str) for name in given)
     check("state", given, "a dict, name -> tensor, that is not empty", ok)
     if shapes is not None:
         check("shapes", shapes, "a dict, name -> shape", isinstance(shapes, dict))
         check("state", sorted(given), f"a dict with the names {', '.join(sorted(shapes))}", set(given) == set(shapes))
-    stack, where = None, None
+    check("single", single, "True or False", isinstance(single, bool))
+    stack, where, first = None, None, next(iter(given.values()))
+    dtype = torch.float32 if single and getattr(first, "dtype", None) == torch.float32 else DTYPE
+    allowed = f"{str(dtype).removeprefix('torch.')} with a leading axis of runs"
+    allowed += f"{', or all float32' * (dtype == DTYPE)}, in one precision" * single
     for name, value in given.items():
         tensor(name, value, (None, *(shapes[name] if shapes is not None else [None] * (getattr(value, "ndim", 1) - 1))))
         kind = f"a tensor of {str(value.dtype).removeprefix('torch.')} and shape {tuple(value.shape)}"
-        check(name, kind, "float64 with a leading axis of runs", value.dtype == DTYPE and value.ndim > 0)
+        check(name, kind, allowed, value.dtype == dtype and value.ndim > 0)
         stack, where = stack or len(value), where or value.device
         check(name, kind, f"a stack of {stack} runs, as the others, of at least 1", len(value) == stack > 0)
         check(name, f"a tensor on {value.device}", f"on {where}, as the others", value.device == where)

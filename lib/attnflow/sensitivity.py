@@ -18,9 +18,7 @@ import torch
 from attnflow import copies, door, files, flow, runs, store, sweep, workers
 
 NUDGE = 1e-12  # relative: thousands of roundings, so that a rerun of a cell that is not chaotic stays within its sensitivity
-THREADS = 2
-EDGE = 1e-3
-BAND = 8
+THREADS, EDGE, BAND = 2, 1e-3, 8
 TERMS = {"nudge": NUDGE, "threads": THREADS, "edge": EDGE, "band": BAND}
 TOLERANCE = 1e-6  # relative: what another order of sums may do to a calm cell
 
@@ -124,10 +122,7 @@ class Kept:
         return self.sensitivity > EDGE
 
     def most(self, count: int = 1, **settings: object) -> list[int]:
-        """The places of the ``count`` most sensitive cells among the tasks, the most sensitive first.
-
-        settings: what the cells have to have, where not all are wanted, such as a width that a page can afford.
-        """
+        """The places of the ``count`` most sensitive cells of those with some ``settings``, the most sensitive first."""
         runs.names("settings", tuple(settings), tuple(self.table.axes))
         order = np.argsort(-self.sensitivity, axis=None, kind="stable").tolist()
         tasks = self.table.tasks()
@@ -168,15 +163,30 @@ class Kept:
         """The cell at a ``place`` among the tasks, run again on ``device``: name -> array."""
         return sweep.cell(self.table, self.table.tasks()[place], runs.device(device))
 
-    def told(self, **settings: object) -> str:
-        """How many cells are chaotic, and what the most sensitive of those with some ``settings`` does when it is run again."""
-        (place,) = self.most(**settings)
-        cell = workers.told(self.table.tasks()[place])
-        fits = "as" if self.within(place, self.recomputed(place)) else "NOT as"
-        return (
-            f"{int(self.chaotic.sum())} of {len(self.measured)} measured cells are chaotic\n"
-            f"{cell}: computed again it is {fits} stored"
-        )
+    def place(self, settings: dict) -> int:
+        """The place among the tasks of the one cell with these ``settings``. Raises WrongUse but for one that was measured."""
+        given = settings.items() if isinstance(settings, dict) else [None]
+        there = [place for place, task in enumerate(self.table.tasks()) if all(each in task.items() for each in given)]
+        single = len(there) == 1 and not np.isnan(self.sensitivity.flat[there[0]])
+        runs.check("settings", settings, "those of one cell alone, whose sensitivity is stored", single)
+        return there[0]
+
+    def again(self, *named: dict, **settings: object) -> dict[int, bool]:
+        """Run cells once more: place -> :meth:`within`. The most sensitive one with some ``settings``, then those ``named``.
+
+        named: each as for :meth:`place`. Where one is the most sensitive cell, the next most sensitive one is run besides.
+        """
+        most = self.most(1 + len(named), **settings)
+        places = dict.fromkeys([*most[:1], *map(self.place, named), *most])
+        return {place: self.within(place, self.recomputed(place)) for place in list(places)[: 1 + len(named)]}
+
+    def told(self, *named: dict, **settings: object) -> str:
+        """How many cells are chaotic, and whether the cells of :meth:`again`, ``named`` and with ``settings``, are as stored."""
+        lines = [f"{int(self.chaotic.sum())} of {len(self.measured)} measured cells are chaotic"]
+        for place, fits in self.again(*named, **settings).items():
+            cell = {name: self.table.tasks()[place][name] for name in self.table.axes}
+            lines.append(f"{workers.told(cell)}: computed again it is {'as' if fits else 'NOT as'} stored")
+        return "\n".join(lines)
 
 
 @door.takes(table=TABLE)
@@ -201,8 +211,7 @@ def recomputed(
     beside: a folder with a copy of the book of the day when the table was stored, or nothing. Cells are then compared, to
     ``TOLERANCE``, with what that copy computes on this machine, since what is stored may come from another processor.
     """
-    known, found = kept(table), {}
-    code = sweep.kept(table.name)[1]["code"]
+    known, found, code = kept(table), {}, sweep.kept(table.name)[1]["code"]
     places = np.flatnonzero(~np.isnan(known.sensitivity))
     spots = np.linspace(0, len(places) - 1, runs.integer("cells", cells)).round().astype(int)
     for place in places[np.unique(spots)].tolist():
@@ -228,8 +237,7 @@ def adopt(table: sweep.Sweep, device: object = "cpu", beside: Path | None = None
     gaps = {place: gap for place, (gap, _) in found.items()}
     allowed = f"at most {TOLERANCE:.0e}, its sensitivity or its band; otherwise: attnflow sweep {table.name} --keep"
     runs.check(f"difference of cells of {table.name}", gaps, allowed, all(fits for _, fits in found.values()))
-    _, path = sweep.stored(table.name)
-    provenance = files.read_json(path)
+    provenance = files.read_json(path := sweep.stored(table.name)[1])
     row = {
         "from": provenance["code"],
         "to": table.code,

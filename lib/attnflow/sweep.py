@@ -1,4 +1,4 @@
-"""Many runs of one experiment: a table of settings, through joblib, one small file a task.
+"""Many runs of one experiment: a table of settings, through joblib or dask, one small file a task.
 
 Each task writes its own ``.npz`` to a temporary file and renames it, so a file is whole or absent. A rerun loads what is
 there and repeats the rest, whatever stopped the first one. A whole table is kept as two files in ``results/``.
@@ -16,12 +16,11 @@ from functools import cached_property
 from itertools import product
 from pathlib import Path
 
-import joblib
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from attnflow import door, files, paths, plain, runs, stamp, store, threads, workers
+from attnflow import door, files, flow, paths, plain, runs, stamp, store, threads, workers
 
 BESIDE = ":"  # in the names of what is measured of a cell besides its own arrays
 DIGEST = "sha256"  # of the arrays, in what stands beside them: two renames are not one
@@ -131,18 +130,22 @@ def run(
     jobs: int = 1,
     device: object = None,
     backend: str = "loky",
+    scheduler: str | None = None,
     progress: bool = True,
     task: Callable[..., list] = one,
 ) -> list[dict]:
     """Run the whole table on ``jobs`` processes of one thread each. Returns the arrays, in the order of the tasks.
 
-    sweep: the table; folder: where its files go; device: for all tasks; backend: any joblib backend by name; progress: show a
-    bar; task: what is done for each, :func:`one` or :func:`attnflow.sensitivity.measured`. What is stored whole is loaded, all
-    else is run; files in the way are repeated, and one line says how many of each kind. Where a task raises, the others are
-    finished and stored first, then :class:`attnflow.runs.TasksFailed` names its settings. Raises WrongUse for wrong ``jobs``,
-    an absent device and a folder that cannot be written.
+    sweep: the table; folder: where its files go; device: for all tasks; backend: any of joblib by name, or "dask"; scheduler:
+    with that, the address of its scheduler, whose workers take the place of the processes and see the same folder; progress:
+    show a bar; task: what is done for each, :func:`one` or :func:`attnflow.sensitivity.measured`. What is stored whole is
+    loaded, all else is run; files in the way are repeated, and one line says how many of each kind. Where a task raises, the
+    others are finished and stored first, then :class:`attnflow.runs.TasksFailed` names its settings. Raises WrongUse for wrong
+    ``jobs``, an absent device, a folder that cannot be written and a scheduler that does not answer.
     """
-    runs.choice("backend", backend, (*joblib.parallel.BACKENDS, *joblib.parallel.EXTERNAL_BACKENDS))
+    workers.known(backend)
+    allowed = "None, or an address beside the backend dask"
+    runs.check("scheduler", scheduler, allowed, scheduler is None or (isinstance(scheduler, str) and backend == "dask"))
     jobs = runs.integer("jobs", jobs)
     where = runs.device(device)
     folder = paths.folder("folder", folder)
@@ -158,12 +161,11 @@ def run(
         if said := store.told(faults):
             tqdm.write(f"{sweep.name}: not whole or not its own in {folder}, so repeated: {said}", sys.stderr)
         missing = [place for place, arrays in enumerate(found) if arrays is None]
-        calls = (joblib.delayed(workers.attempt)(task, sweep, tasks[place], folder, where) for place in missing)
-        with joblib.parallel_config(backend=backend, **workers.settings(backend)):
-            made = joblib.Parallel(n_jobs=jobs, return_as="generator")(calls) if missing else ()
-            for place, arrays in zip(missing, made, strict=True):
-                found[place] = arrays
-                bar.update()
+        told = folder, where, flow.engines.wanted()
+        calls = [(task, sweep, tasks[place], *told) for place in missing]
+        for place, arrays in workers.finished(calls, jobs, backend, scheduler):
+            found[missing[place]] = arrays
+            bar.update()
     failed = {place: each for place, each in enumerate(found) if isinstance(each, workers.Failed)}
     if failed:
         raise workers.failure(sweep.name, tasks, failed)

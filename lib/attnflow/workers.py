@@ -1,21 +1,48 @@
-"""What a worker of a sweep does: it tries a task, says how one failed, and ends with the process that it works for."""
+"""Workers of a sweep: where they are, and what one does: it tries a task, says how one failed, and ends with its parent."""
 
+import importlib.util
 import multiprocessing
 import os
 import threading
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from pathlib import Path
 
+import joblib
 import torch
 
-from attnflow import runs, store
+from attnflow import flow, runs, store
+from attnflow.inputs import BACKENDS
 
 POLL = 0.5  # seconds between two looks for the parent
 SHOWN = 3  # failed tasks that an error names
+
+
+def known(backend: str) -> None:
+    """Check that a ``backend`` is "dask", or one of joblib by name. Raises WrongUse for another, and for dask that is absent."""
+    runs.choice("backend", backend, dict.fromkeys((*BACKENDS, *joblib.parallel.BACKENDS)))
+    absent = backend == "dask" and importlib.util.find_spec("distributed") is None
+    runs.check("backend", backend, "another: dask is not installed, which attnflow[cluster] brings", not absent)
+
+
+def finished(
+    calls: Sequence[tuple], jobs: int, backend: str, scheduler: str | None = None
+) -> Iterator[tuple[int, "dict | Failed"]]:
+    """What :func:`attempt` returns for each of the ``calls``, its arguments: (place, arrays or how it failed), as they come.
+
+    jobs: processes or threads; backend: as :func:`known` has it; scheduler: the address of one of dask, in place of ``jobs``.
+    """
+    if backend == "dask" and calls:
+        from attnflow import cluster  # here, since dask takes a second to import and may be absent
+
+        yield from cluster.finished(calls, jobs, scheduler)
+    elif calls:
+        with joblib.parallel_config(backend=backend, **settings(backend)):
+            made = joblib.Parallel(n_jobs=jobs, return_as="generator")(joblib.delayed(attempt)(*call) for call in calls)
+            yield from enumerate(made)
 
 
 @dataclass(frozen=True)
@@ -26,12 +53,23 @@ class Failed:
     trace: str
 
 
-def attempt(task: Callable, sweep: object, settings: dict, folder: Path, where: torch.device) -> dict | Failed:
-    """The arrays of a ``task`` of a ``sweep`` with some ``settings`` on ``where``, its files in ``folder``, or how it failed."""
+def attempt(
+    task: Callable, sweep: object, settings: dict, folder: Path, where: torch.device, engine: str
+) -> dict | Failed:
+    """The arrays of a ``task`` of a ``sweep`` with some ``settings`` on ``where``, its files in ``folder``, or how it failed.
+
+    engine: of :func:`attnflow.flow.asked`, which a process of its own has not heard of.
+    """
     try:
-        return store.done(folder, task(sweep, settings, where))
+        with flow.asked(engine):
+            return store.done(folder, task(sweep, settings, where))
     except (Exception, SystemExit) as error:
-        return Failed(" ".join(f"{type(error).__name__}: {error}".split()), traceback.format_exc())
+        return replace(lost(error), trace=traceback.format_exc())
+
+
+def lost(error: BaseException) -> Failed:
+    """How a task failed that ended its process: the ``error`` says how often it was tried."""
+    return Failed(" ".join(f"{type(error).__name__}: {error}".split()), "")
 
 
 def failure(name: str, tasks: list[dict], failed: dict[int, Failed]) -> runs.TasksFailed:

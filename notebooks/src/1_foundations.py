@@ -681,7 +681,7 @@ seen["arrival"]
 # | caption: >-
 # |   The plane of both factors. Coloured: descent with small steps on the attention layer from random starts (dots), all four matrices
 # |   trained, blue above the separatrix, green below. Dashed: their hyperbolas and the separatrix, as predicted.
-# |   Black: both branches of the minimum $ab = y$.
+# |   Thick: both branches of the minimum $ab = y$.
 # | alt: >-
 # |   Phase portrait in the plane of the value factor a and the output factor b: measured runs slide along dashed
 # |   hyperbolas to the branch of ab = y on their own side of the dashed separatrix a + b = 0.

@@ -73,18 +73,13 @@ began = time.perf_counter()
 # |   How wide must the net be for $n$ samples? Above, dashed: the width from which the conditions of the proof hold; it
 # |   promises success in the shaded part, for logits divided by $\sqrt k$ (green) and by $k$ (blue). Below: nets that were
 # |   trained, with $\sqrt k$; the fuller a dot, the more of six runs brought the loss to a hundredth. In
-# |   the cell with a ring, rounding decides how many.
+# |   a cell with a ring, rounding decides how many.
 # | alt: >-
 # |   Two panels over the number of samples, 8 to 64. Above, two dashed lines rise, from ten to the fifteen to ten to the
 # |   twenty-two and from ten to the seven to ten to the twelve. Below, widths of 2 to 16; dots are full from about four to
-# |   twelve neurons on.
-threshold = stored["encoder-threshold"]
-alike = {
-    "d": theorem.D,
-    "samples": threshold.axes["samples"],
-    "length": 4,
-    "fields": 2,
-}
+# |   ten neurons on.
+threshold, counts = stored["encoder-threshold"], (8, 16, 32, 64)
+alike = {"d": theorem.D, "samples": counts, "length": 4, "fields": 2}
 needed = {
     run.settings["scaling"]: run.but(**alike)(SEEDS, DEVICE)
     for run in (theorem.half_widths, theorem.one_widths)
@@ -596,8 +591,9 @@ rows = [
     "|---|---|---|---|---|",
 ]
 asked = [theorem.last_of(needed[power]).log10().mean(dim=1) for power in (0.5, 1.0)]
-for i, count in enumerate(threshold.axes["samples"]):
-    share = maps.succeeds(chaos.arrays["left"][i])
+for i, count in enumerate(counts):
+    place = threshold.axes["samples"].index(count)
+    share = maps.succeeds(chaos.arrays["left"][place])
     widths = zip(threshold.axes["width"], share, strict=True)
     least = min(width for width, done in widths if done >= 0.5)
     words = " | ".join(f"$10^{{{float(each[i]):.3g}}}$" for each in asked)
@@ -611,10 +607,11 @@ Markdown("\n".join(rows))
 #
 # Some cells of the map are **chaotic**: their training oscillates at the edge of stability and amplifies rounding, so that
 # a start moved by one part in $10^{12}$ ends elsewhere. Such a cell is stored with a band, the lowest and highest of nine runs, and a ring in {numref}`fig-three-widths` marks one in which more runs succeed at one end of the band than at the other.
-# The page computes the most sensitive cell again. Its digits are nobody's result: an entry of another run lies outside the band of nine with a chance of up to two in nine. So the page allows the width of the band once more on either side, which 3 of 54 further nudged runs of the three most sensitive cells still left.
+# The page computes three cells again, first the most sensitive one. Its digits are nobody's result: an entry of another run lies outside the band of nine with a chance of up to two in nine. So the page allows the width of the band once more on either side, which 3 of 54 further nudged runs of three very sensitive cells still left.
 
 # %% tags=["hide-input"]
-print(chaos.told())
+calm, narrow = {"samples": 16, "width": 8}, {"samples": 8, "width": 2}
+print(chaos.told(calm, narrow))
 
 # %% [markdown]
 # Not even $\alpha > 0$ is needed. A net with $k < n$ has $\alpha = 0$, the theorem is silent, and descent takes the loss down all the same:
@@ -1076,7 +1073,7 @@ seen["lead"]
 #
 # A stored sweep over $s$ and $k$ at NTK initialisation puts both phases side by side ({numref}`fig-three-phases`). The change of the kernel has two parts, $a\,k^{1-2s}$ from the attention and one that does not know $s$: the $k^{-1}$ of the other blocks and the $k^{-1/2}$ of the masks
 # that flip, {eq}`eq-pull`, which the row $s = 1$ measures together. With $a$ fitted at one cell of the last column, the dashed line on the right is where both parts add up to a tenth. For $s > \tfrac34$ the masks have
-# the last word, far to the right of this map.
+# the last word, far to the right of this map. Three cells are computed again, first the most sensitive one.
 
 # %% tags=["hide-input"]
 # | name: fig-three-phases
@@ -1093,7 +1090,8 @@ maps.phase_figure(arrays, phase.axes)
 plt.show()
 
 # %% tags=["hide-input"]
-print(sensitivity.kept(phase).told())
+corner = {"scaling": 1.0, "width": 2048}
+print(sensitivity.kept(phase).told({"scaling": 0.5, "width": 512}, corner))
 
 # %% [markdown]
 # ## The paper's experiments, as far as we know them

@@ -74,7 +74,7 @@ began = time.perf_counter()
 # %% tags=["hide-input"]
 # | name: fig-four-plane
 # | caption: >-
-# |   The loss over the plane of one query, darker is higher, with five keys as disks that are larger where their value is. From left to right the same keys move
+# |   The loss over the plane of one query, the fuller the colour the higher, with five keys as disks that are larger where their value is. From left to right the same keys move
 # |   apart. On a green line the output meets the target. Paths of descent begin at the dots: blue ones arrive there, orange ones end elsewhere. Softmax (above) loses those who
 # |   run away to the left; the Gaussian (below) loses nobody where keys are close and most where they are far apart.
 # | alt: >-
@@ -631,16 +631,22 @@ seen["fold"]
 # |   Share of 400 starts that end in a trap (orange), over the spread of the keys and the size of the start, for $\zeta = \frac12$ above and 1 below and the matched $\beta$. Dashed: predicted shares of 0.1, 0.2 and 0.4. Dotted: the
 # |   boundary of the second well. Blue rings: shares that arrive, but late. The output of $e^{\beta q\cdot k}$ is at least $\sqrt2$, so 0.8 is out of its reach.
 # | alt: >-
-# |   Eight maps. Softmax and the normalised Gaussian turn orange upwards along dashed contours; the Gaussian is white left of a dotted vertical line and orange right of it, with blue rings at large starts.
+# |   Eight maps. Softmax and the normalised Gaussian turn orange upwards along dashed contours; the Gaussian is empty left of a dotted vertical line and orange right of it, with blue rings at large starts.
 arrays, _ = sweep.kept("kernels-trap")
 figures_trap.map_figure(arrays)
 plt.show()
 
 
 # %% tags=["hide-input"]
-print(sensitivity.kept(stored["kernels-hills"]).told(spread=5.0))
+trapped, hilly = (stored[f"kernels-{name}"] for name in ("trap", "hills"))
+column = {"c": 1.0, "spread": 0.997}
+named = ({"kernel": kernel, **column} for kernel in ("softmax", "gaussian"))
+print(sensitivity.kept(trapped).told(*named))
+print(sensitivity.kept(hilly).told(spread=5.0))
 
 # %% [markdown]
+# The first lines are of the map. A stored cell is a column of it, 400 starts at each of twenty sizes, and three are computed again: the most sensitive one, the first of them all where they are alike, and two beside the boundary. The last two lines are of the table below.
+#
 # In the plane a query can walk around. Random keys, positive values and targets between them give the share of landscapes with a place to get stuck, from the stored sweep:
 
 # %% tags=["hide-input"]

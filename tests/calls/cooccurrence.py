@@ -129,7 +129,12 @@ CALLS = {
         {"labels -1": "that is the label which stands there"},
     ),
     "cooccurrence.model.address": call(lambda: tokens() | {"words": D}),
-    "cooccurrence.model.field": call(lambda: data() | {"words": D, "neurons": O}),
+    "cooccurrence.model.field": call(
+        lambda: data() | {"words": D, "neurons": O}, fine={"labels dtype": "for states in single precision"}
+    ),
+    "cooccurrence.model.row_sums": call(
+        lambda: {"rows": 2 * D, "flat": model.address(data()["tokens"], D), "sort": True},
+    ),
     "cooccurrence.model.forward": call(lambda: {"state": full()} | tokens()),
     "cooccurrence.model.init": call(
         lambda: (

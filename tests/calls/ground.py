@@ -226,6 +226,7 @@ CALLS = {
             "at_once": 5,
             "falls": True,
             "progress": "flow",
+            "engine": "torch",
         },
         fine={
             "stop_loss 0": "no run stops",
@@ -234,6 +235,9 @@ CALLS = {
             "start broadcast": FREE,
         },
     ),
+    "flow.asked": call(lambda: {"engine": "torch"}),
+    "flow.fields.with_parts": call(lambda: {"field": lambda state: bowl(state), "fields": [bowl], "size": 1}),
+    "flow.with_kernel": call(lambda: {"field": lambda state: bowl(state), "kernel": lambda state: None}),
     "flow.log_times": call(lambda: {"first": 0.1, "last": 10.0, "count": 3}),
     "flow.nudged": call(lambda: {"size": 1e-9, "seed": 1}, fine={"seed 0": "a seed"}),
     "flow.reference": call(
@@ -242,7 +246,10 @@ CALLS = {
     ),
     "flow.advance.finite": call(
         lambda: {"state": start()},
-        fine={"state nan inf": "what it asks", "state missing": LESS, "state broadcast": FREE},
+        fine={"state nan inf dtype": "what it asks", "state missing": LESS, "state broadcast": FREE},
+    ),
+    "flow.advance.rise": call(
+        lambda: {"loss": torch.ones(2, dtype=torch.float64)}, fine={"loss nan inf dtype": "its precision counts"}
     ),
     "flow.nudge.begun": call(lambda: {"state": start()}, fine={"state missing": LESS, "state broadcast": FREE}),
     "flow.record.choose": call(
@@ -286,7 +293,8 @@ CALLS = {
     ),
     "ntk.distance": call(lambda: {"kernel": normal(3, 3), "reference": normal(3, 3, seed=4)}),
     "runs.state": call(
-        lambda: {"given": start(), "shapes": None}, fine={"given missing": LESS, "given broadcast": FREE}
+        lambda: {"given": start(), "shapes": None, "single": False},
+        fine={"given missing": LESS, "given broadcast": FREE},
     ),
     "runs.device": call(lambda: {"name": "cpu"}),
     "runs.replicas": call(lambda: {"seeds": SEEDS, "copies": 3}),
@@ -337,7 +345,23 @@ CALLS = {
     "vit.entropy_deficit": call(lambda: {"state": state_of_net(), "inputs": images()[0], "net": NET}),
 }
 CHECK = "a check: it says itself what was wrong, and the library names it"
+ENGINE = "an engine is made by flow.integrate, which has checked everything: tests/test_engines.py"
 REASONS = {
+    "flow.compiled.*": ENGINE,
+    "flow.compiling.*": ENGINE,
+    "flow.graphs.*": ENGINE.replace("engines", "graphs"),
+    "flow.engines.bound": ENGINE,
+    "flow.engines.note": ENGINE,
+    "cooccurrence.engine.*": ENGINE,
+    "cooccurrence.full_engine.*": ENGINE,
+    "encoder.engine.*": ENGINE,
+    "encoder.kernel_engine.*": ENGINE,
+    "flow.engines.compiled": ENGINE,
+    "flow.blocked.*": ENGINE,
+    "kernels.engine.*": ENGINE,
+    "meanfield.engine.*": ENGINE,
+    "meanfield.blocks_engine.*": ENGINE,
+    "heads_engine.*": ENGINE,
     "runs.array": "it takes whatever numpy takes",
     "runs.check": CHECK,
     "runs.integer": CHECK,

@@ -53,4 +53,5 @@ def told(row: object) -> list[str]:
 def table(rows: Sequence) -> str:
     """The ``rows`` of a chapter as a Markdown table: prediction, range over seeds, verdict, control."""
     lines = ["| claim | predicted | measured | criterion | control |", "|---|---|---|---|---|"]
-    return "\n".join(lines + ["| " + " | ".join(row.cells()) + " |" for row in rows])
+    cells = ([cell.replace("|", r"\|") for cell in row.cells()] for row in rows)  # a bar in a formula ends no cell
+    return "\n".join(lines + ["| " + " | ".join(each) + " |" for each in cells])

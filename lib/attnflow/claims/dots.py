@@ -101,12 +101,22 @@ def svg(
         )
         ticks = {other: value for other, value in ticks.items() if abs(other - at) > 45} | {at: predicted}
     lines += [
-        f'<text x="{at:.0f}" y="76" text-anchor="middle" fill="{INK["text"]}">{value + 0.0:.4g}</text>'
-        for at, value in ticks.items()
+        f'<text x="{at:.0f}" y="76" text-anchor="middle" fill="{INK["text"]}">{said}</text>'
+        for at, said in zip(ticks, _told(list(ticks.values())), strict=True)
     ]
     for lane, values in (("claim", measured), ("control", control)):
         lines += _row(lane, [place(value) for value in values if value == value])
     return "".join(lines) + "</svg>"
+
+
+def _told(values):
+    """Four digits of each of the ``values``, or as many more as leave an error that is small beside their distance."""
+    span = max(values, default=0.0) - min(values, default=0.0)
+    for digits in range(4, 17):
+        said = [f"{value + 0.0:.{digits}g}" for value in values]
+        if all(abs(float(text) - value) <= span / 100 for text, value in zip(said, values, strict=True)):
+            break
+    return said
 
 
 def _row(lane, found):

@@ -2,13 +2,13 @@
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 from tqdm import tqdm
 
-from attnflow import runs
+from attnflow import flow, runs
 from attnflow.claims.claim import CHUNK, Claim, joined
 from attnflow.claims.experiment import forget
 from attnflow.claims.quota import counted, enough
@@ -43,11 +43,16 @@ def evaluate(claim: Claim, seeds: Sequence[int], device: object = None) -> Row:
         return blank(claim)
     began = time.perf_counter()
     trials = (claim.trial, claim.control.of(claim.trial))
-    return settled(claim, [trial.numbers(tuple(seeds), device) for trial in trials], time.perf_counter() - began)
+    with flow.noted() as ran:
+        found = [trial.numbers(tuple(seeds), device) for trial in trials]
+    return settled(claim, found, time.perf_counter() - began, ran)
 
 
-def settled(claim: Claim, found: list[tuple], seconds: float) -> Row:
-    """The row of a ``claim``, from what was ``found``, (measured, predicted) of its trial and of its control, in ``seconds``."""
+def settled(claim: Claim, found: list[tuple], seconds: float, ran: Iterable[str] = ()) -> Row:
+    """The row of a ``claim``, from what was ``found``, (measured, predicted) of its trial and of its control, in ``seconds``.
+
+    ran: the engines that took the steps.
+    """
     trial, broken = claim.trial, claim.control.of(claim.trial)
     (measured, predicted), (control_measured, expected) = found
     margin = trial.holds.margin(measured, predicted)
@@ -74,6 +79,7 @@ def settled(claim: Claim, found: list[tuple], seconds: float) -> Row:
         control_fails=enough(excess < 0, broken.quota),
         control_good=counted(excess < 0, broken.quota),
         seconds=round(seconds, 2),
+        engine=", ".join(sorted(ran)),
     )
 
 
@@ -90,7 +96,7 @@ def evaluate_all(
     runs.check("more", more, "a list of seeds", isinstance(more, Sequence))
     if more:
         runs.replicas(more, 1)
-    parts = {claim.id: ([], [], [0.0], []) for claim in claims}
+    parts = {claim.id: ([], [], [0.0], [], set()) for claim in claims}
     stacks, further = (
         [tuple(some[start : start + CHUNK]) for start in range(0, len(some), CHUNK)] for some in (seeds, more)
     )
@@ -141,14 +147,16 @@ def _asked(claims, seeds, device):
 @warned()
 def _measure(claim, stack, device, part, first=False, further=False):
     """Add what one stack of seeds says of a claim and its control; a ``further`` one, of what has a quota alone."""
-    own, control, seconds, errors = part
+    own, control, seconds, errors, ran = part
     if not claim.testable or errors:
         return
     began = time.perf_counter()
     try:
-        for trial, found in ((claim.trial, own), (claim.control.of(claim.trial), control)):
-            if first or (trial.seeded and not (further and trial.quota == "all")):
-                found.append(trial.measure(stack, device))
+        with flow.noted() as names:
+            for trial, found in ((claim.trial, own), (claim.control.of(claim.trial), control)):
+                if first or (trial.seeded and not (further and trial.quota == "all")):
+                    found.append(trial.measure(stack, device))
+        ran |= names
     except Exception as error:  # one broken claim must not hide the verdict on the others
         errors.append(f"{type(error).__name__}: {error}")
     seconds[0] += time.perf_counter() - began
@@ -157,7 +165,7 @@ def _measure(claim, stack, device, part, first=False, further=False):
 @warned()
 def _finished(claim, part):
     """The row of a claim, from all its stacks."""
-    own, control, seconds, errors = part
+    own, control, seconds, errors, ran = part
     if not claim.testable or errors:
         return blank(claim, error="".join(errors))
-    return settled(claim, [joined(own), joined(control)], seconds[0])
+    return settled(claim, [joined(own), joined(control)], seconds[0], ran)

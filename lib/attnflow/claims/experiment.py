@@ -9,7 +9,7 @@ import joblib
 import numpy as np
 import torch
 
-from attnflow import runs
+from attnflow import flow, runs
 
 LIMIT = 1_500_000_000  # bytes of records that a process keeps; the ones used longest ago go first
 _records = OrderedDict()
@@ -80,15 +80,18 @@ class Experiment(Settled):
     def __call__(self, seeds, device=None):
         """The record of ``seeds``, one run each, on a ``device``: made now, or kept from before."""
         where = runs.device(device)
-        key = (self.key, tuple(seeds), str(where))
+        key = (self.key, tuple(seeds), str(where), flow.engines.wanted())
         if key in _records:
             _records.move_to_end(key)
         else:
-            record = _home(self.function(tuple(seeds), where, **self.settings))
-            _records[key] = (record, _bytes(record))
-            while len(_records) > 1 and sum(size for _, size in _records.values()) > LIMIT:
+            with flow.noted() as ran:
+                record = _home(self.function(tuple(seeds), where, **self.settings))
+            _records[key] = (record, _bytes(record), ran)
+            while len(_records) > 1 and sum(size for _, size, _ in _records.values()) > LIMIT:
                 _records.popitem(last=False)
-        return _own(_records[key][0])
+        record, _, ran = _records[key]
+        flow.engines.note(ran)
+        return _own(record)
 
 
 def forget() -> None:

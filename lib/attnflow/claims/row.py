@@ -21,9 +21,9 @@ class Row:
     verdicts; seed_dependent: whether there is one number a seed, or one number of algebra; predicted: a number, one a seed,
     or None; measured, control_measured: one number a seed; shown, control_shown: these as text; accepted: the two ends of
     what the criterion accepts; dots: the seeds of the claim and of its control, placed between these ends as if all had the
-    mean of the predictions, empty where that moves none; good, control_good: how many seeds are as asked, where there is a
-    quota; margin: the least distance to the edge of the criterion, in its units; tightness:
-    :meth:`attnflow.claims.Criterion.tightness`; seconds: what it took; error: what went wrong.
+    mean of the predictions, empty where that moves none; good, control_good: how many seeds are as asked, where there is
+    a quota; margin: the least distance to the edge of the criterion, in its units; tightness: how much of the room the seeds
+    fill; seconds: what it took; engine: of its steps, if any; error: what went wrong.
     """
 
     id: str
@@ -52,6 +52,7 @@ class Row:
     control_good: str = ""
     seed_dependent: bool = False
     seconds: float = 0.0
+    engine: str = ""
     error: str = ""
 
     @property
@@ -206,10 +207,8 @@ class Row:
         """The row that ``stored`` holds, as ``to_json`` wrote it."""
         known = {one.name: stored[one.name] for one in fields(cls) if one.name in stored}
         numbers = ("predicted", "measured", "margin", "tightness", "control_measured", "accepted", "dots")
-        return cls(
-            **{name: _read(value) if name in numbers else value for name, value in known.items()}
-            | {"cite": tuple(known["cite"])}
-        )
+        read = {name: _read(value) if name in numbers else value for name, value in known.items()}
+        return cls(**read | {"cite": tuple(known["cite"])})
 
 
 def _written(value):

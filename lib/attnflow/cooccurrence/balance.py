@@ -82,6 +82,7 @@ def limit(active: bool) -> dict:
     return {name: sp.factor(sp.simplify(value.subs(found))) for name, value in values.items()}
 
 
+@lru_cache
 def edge() -> sp.Expr:
     r"""The polynomial whose sign decides whether class 4 is idle: positive where it is not a support vector.
 
@@ -131,6 +132,7 @@ def exact(samples: float = np.inf, length: int = 5, active: bool | None = None) 
 
 
 @door.takes(samples=MANY, length=LONG, active=door.FLAG)
+@lru_cache(maxsize=1000)  # a map asks for each of its cells twice
 def predicted(samples: float = np.inf, length: int = 5, active: bool | None = None) -> tuple:
     r"""The same as three floats. samples, length, active: of :func:`exact`.
 

@@ -4,12 +4,14 @@ from itertools import product
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm, to_rgb
+from matplotlib.patheffects import withStroke
 
 from attnflow import plot
 from attnflow.cooccurrence import balance, ratio
 from attnflow.cooccurrence.figures import CLASSES, LOOKS, PAIRED, TAU, clock
 from attnflow.cooccurrence.setting import later, watched
 
+HALO = [withStroke(linewidth=2.0, foreground="white")]
 BAND = {"color": "#99999933", "lw": 0, "zorder": 0}
 
 
@@ -44,21 +46,22 @@ def diagram_figure(lengths, samples, measured, undecided=0.02):
     _, fourth, rho = np.moveaxis([[balance.predicted(count, length) for count in samples] for length in lengths], -1, 0)
     doubtful = (np.abs(rho - balance.RANGE[0]) < undecided) | ((fourth > 0) & (fourth < undecided))
     figure, panels = plot.figure(1, 2, height=2.6, sharex=True)
-    shades = TwoSlopeNorm(balance.RANGE[0], 0.4, 1.5)
+    shades = TwoSlopeNorm(balance.RANGE[0], 0.3, 1.5)
     deep = 0.35 + 0.65 * np.array(to_rgb(plot.COLOURS["blue"]))
     colours = LinearSegmentedColormap.from_list("range", ["#9A9A9A", "#F2F2F2", deep])
     across = np.linspace(0, len(samples) - 1, 200)
     counts = np.interp(across, np.arange(len(samples)), samples)
     for axes, values, title in zip(panels, (rho, measured), (r"$\rho$ predicted", r"$\rho$ measured"), strict=True):
-        axes.imshow(values, cmap=colours, norm=shades, aspect="auto", origin="lower")
+        drawn = axes.imshow(values, cmap=colours, norm=shades, aspect="auto", origin="lower")
         axes.set(title=title, ylabel="length $L$", xlim=(-0.5, len(samples) - 0.5), ylim=(-0.5, len(lengths) - 0.5))
-        axes.set_xticks(range(len(samples)), samples)
+        axes.set_xticks(range(1, len(samples), 2), samples[1::2])
         axes.set_yticks(range(len(lengths)), lengths)
+        axes.grid(False)
         for zero, style in ((balance.lower_end() - balance.SAMPLES, {}), (balance.edge(), {"lw": 1.4, "ls": ":"})):
             plot.theory(axes, across, balance.lengths_at(zero, counts) - lengths[0], zorder=2, **style)
-        for (row, column), value in np.ndenumerate(values):
-            text = f"{value:.2f}" + "?" * bool(doubtful[row, column])
-            axes.text(column, row, text, ha="center", va="center", fontsize=7.5)
+        for row, column in zip(*np.nonzero(doubtful), strict=True):
+            axes.text(column, row, "?", ha="center", va="center", fontsize=8, path_effects=HALO)
+    figure.colorbar(drawn, ax=panels, label=r"ratio $\rho$", ticks=[0.3, 0.6, 0.8, 1.0, 1.2, 1.5])
     panels[-1].set_xlabel("samples $n$")
     return figure
 

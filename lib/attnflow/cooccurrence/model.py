@@ -35,9 +35,9 @@ def _places(name, value, sizes):
 
 
 def _rows(name, value, sizes):
-    """A kind: addresses, which are rows of a (S d, k) matrix."""
+    """A kind: addresses, which are rows of a (S d, k) matrix, or of one of R rows."""
     door.shaped("int: N")(name, value, sizes)
-    last = sizes["S"] * sizes["d"] - 1
+    last = (sizes["R"] if "R" in sizes else sizes["S"] * sizes["d"]) - 1
     inside = bool((value >= 0).all() and (value <= last).all())
     runs.check(name, f"numbers from {int(value.min())} to {int(value.max())}", f"from 0 to {last}", inside)
 
@@ -123,7 +123,31 @@ def forward(state: State, tokens: torch.Tensor) -> torch.Tensor:
     return look(state, address(tokens, state["W_V"].shape[1]), tokens.shape)[4].sum(dim=2)
 
 
-@door.takes(tokens=task.TOKENS, labels="S n", words=door.COUNT, neurons=door.COUNT)
+@door.takes(rows=door.whole(1, "R"), flat=_rows, sort=door.FLAG)
+def row_sums(rows: int, flat: torch.Tensor, sort: bool) -> Callable[[torch.Tensor], torch.Tensor]:
+    """What adds N rows of numbers up where they belong: a function, (N, k) -> (R, k), that gives the same bits every time.
+
+    rows: R; flat: (N,), where each goes, from 0 to R - 1; sort: sort these places once, gather the rows in that order and sum
+    segments, for CUDA, where ``index_add_`` adds as its threads arrive. ``torch.segment_reduce`` has one thread an entry, which
+    adds in order, in float32 and float64; a difference of running sums would cancel, and ``index_put_`` sorts anew every time.
+    On a CPU ``index_add_`` adds in order as well, five times faster. Source: SegmentReduce.cu of torch; not run on a GPU yet.
+
+    >>> each = torch.tensor([[1.0], [2.0], [4.0]])
+    >>> [row_sums(3, torch.tensor([2, 0, 2]), sort)(each)[:, 0].tolist() for sort in (False, True)]
+    [[2.0, 0.0, 5.0], [2.0, 0.0, 5.0]]
+    """
+    if not sort:
+        return lambda values: values.new_zeros(rows, values.shape[1]).index_add_(0, flat, values)
+    order, ends = flat.argsort(stable=True), flat.bincount(minlength=rows).cumsum(0)
+    cuts = torch.cat([torch.zeros_like(ends[:1]), ends])
+
+    def sums(values):  # unsafe: checks would make the host wait, and these cuts are right
+        return torch.segment_reduce(values.index_select(0, order), "sum", offsets=cuts, unsafe=True)
+
+    return sums
+
+
+@door.takes(tokens=task.TOKENS, labels="real: S n", words=door.COUNT, neurons=door.COUNT)
 def field(tokens: torch.Tensor, labels: torch.Tensor, words: int, neurons: int) -> flow.fields.Field:
     r"""The gradient field of the loss, for full and reduced states, by gathers and scatters. For ``flow.integrate``.
 
@@ -131,19 +155,21 @@ def field(tokens: torch.Tensor, labels: torch.Tensor, words: int, neurons: int) 
     $\dot W_V = z\,\omega^\top$, $\dot W_O = W_V^\top z\,\xi^\top$, $\dot W_Q = -G_\Phi W_K$, $\dot W_K = -G_\Phi^\top W_Q$, with
     $G_\Phi = \sum_i X_i^\top G_{Z_i} X_i/\sqrt k$ and $-(G_Z)_{lj} = \frac1n yg\,S_{lj}(\gamma_j - \sum_m S_{lm}\gamma_m)$.
 
-    tokens: (S, n, L); labels: (S, n); words: d; neurons: o. Of a full state all five tensors have their gradient, the signs
-    too, $-W_O^\top W_V^\top z$: ``flow.at_rates`` holds what is not trained. Raises WrongUse on wrong input.
+    tokens: (S, n, L); labels: (S, n), in the precision of the states; words: d; neurons: o. Of a full state all five tensors have
+    their gradient, the signs too, $-W_O^\top W_V^\top z$: ``flow.at_rates`` holds what is not trained. Raises WrongUse on wrong
+    input.
     """
     flat, shape = address(tokens, words), tuple(tokens.shape)
     stack, samples = shape[:2]
+    kernel = _compiled(tokens, labels, words, neurons)
     if stack > BLOCK and tokens.device.type == "cpu":
         parts = zip(tokens.split(BLOCK), labels.split(BLOCK), strict=True)
-        return flow.in_blocks([field(*part, words, neurons) for part in parts], BLOCK)
+        return flow.with_kernel(flow.in_blocks([field(*part, words, neurons) for part in parts], BLOCK), kernel)
+
+    sums = row_sums(stack * words, flat, tokens.device.type == "cuda")
 
     def scatter(values):
-        flat_values = values.reshape(len(flat), -1)
-        empty = flat_values.new_zeros(stack * words, flat_values.shape[1])
-        return empty.index_add_(0, flat, flat_values).view(stack, words, -1)
+        return sums(values.reshape(len(flat), -1)).view(stack, words, -1)
 
     def gradient(state):
         queries, keys, weights, values, mixed = look(state, flat, shape)
@@ -165,7 +191,20 @@ def field(tokens: torch.Tensor, labels: torch.Tensor, words: int, neurons: int) 
             outer = {"W_O": -column * state["signs"][:, None], "signs": -(state["W_O"].mT @ column)[..., 0]}
         return softplus(-margins).mean(dim=1), inner | outer
 
-    return gradient
+    return flow.with_kernel(gradient, kernel)
+
+
+def _compiled(tokens, labels, words, neurons):
+    """What a compiled engine needs, made where one is asked for: a function of a state."""
+
+    def kernel(state):
+        from attnflow.cooccurrence import engine, full_engine  # here, since numba may be absent
+
+        if "readout" in state:
+            return engine.kernel(tokens, labels, words, neurons, state)
+        return full_engine.kernel(tokens, labels, words, state)
+
+    return kernel
 
 
 @door.takes(tokens=task.TOKENS, words=door.COUNT, neurons=door.COUNT)
@@ -182,4 +221,10 @@ def pace(tokens: torch.Tensor, words: int, neurons: int) -> Callable[[State, Sta
         inner = neurons * (share * state["W_V"].square().sum(dim=2)).sum(dim=1)
         return (readout(state).square().sum(dim=1) + inner) * -torch.expm1(-loss)
 
+    def clock():
+        from attnflow.cooccurrence import engine
+
+        return engine.clock(tokens, words, neurons)
+
+    speed.clock, speed.of_runs = clock, lambda some: pace(tokens[some], words, neurons)
     return speed

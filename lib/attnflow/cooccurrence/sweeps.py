@@ -86,9 +86,11 @@ SWEEPS = (
         "phase_diagram",
         "where the sums of loss derivatives end, over n and L",
         cell,
-        {"length": (3, 4, 5, 6, 7, 8), "samples": tuple(range(6, 85, 6))},
+        # Both are whole numbers, n a multiple of six, so that only a map of twice the length and twice the width is finer.
+        {"length": tuple(range(3, 15)), "samples": tuple(range(6, 169, 6))},
         {"seeds": 4, "width": 64, "stop_loss": 1e-6},
-        probe={"length": (3, 5, 8), "samples": (6, 24, 48, 84)},
+        single=True,
+        probe={"length": (3, 5, 8, 14), "samples": (6, 24, 48, 84)},
     ),
     Sweep(
         "paper_experiment",

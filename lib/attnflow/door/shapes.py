@@ -139,4 +139,8 @@ def _finite(value):
     """Whether all entries are finite; inside a transform of ``torch.func`` nobody can tell, and it counts as yes."""
     if isinstance(value, np.ndarray):
         return bool(np.isfinite(value).all())
-    return torch._C._functorch.is_functorch_wrapped_tensor(value) or bool(torch.isfinite(value).all())
+    if torch._C._functorch.is_functorch_wrapped_tensor(value):
+        return True
+    if value.is_floating_point() and bool(value.sum().isfinite()):  # a sum is finite only where all its terms are
+        return True
+    return bool(torch.isfinite(value).all())

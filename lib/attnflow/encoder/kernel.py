@@ -7,8 +7,10 @@ import math
 
 import torch
 
-from attnflow import door, ntk, runs
+from attnflow import door, flow, ntk, runs
 from attnflow.encoder import model
+
+CACHE = 2**17  # activations that are taken at once, of several runs where one has fewer
 
 
 @door.takes(state=model.STATE, inputs=model.TOKENS, net=model.NET)
@@ -18,10 +20,16 @@ def blocks(state, inputs, net):
     state: of a ``net``; inputs: (S, n, L, d). Returns name -> (S, n, n).
     """
     samples, length = inputs.shape[1:3]
+    if not net.hidden and flow.engines.compiled(inputs, *state.values()):
+        from attnflow.encoder import kernel_engine  # here, since numba may be absent
+
+        return kernel_engine.blocks(state, inputs, net)
     weights, mixed, values, entering = model.inside(state, inputs, net)
-    active, scale = torch.relu(entering), net.tau_1 / length
-    slopes = active.sign() * (scale * state["W_O"].mT)
+    # In place: fresh memory costs more than what is computed there.
+    active, scale = entering.relu_(), net.tau_1 / length
     kernels = {"W_O": ntk.features(scale * active.unflatten(1, (-1, length)).sum(dim=2))}
+    mask = active.sign() if active.requires_grad else active.sign_()
+    slopes = mask.mul_(scale * state["W_O"].mT)
     if net.hidden:
         kernels["W_H"] = ntk.rank_one(values, slopes, samples)
         slopes = slopes @ state["W_H"].mT
@@ -41,7 +49,10 @@ def empirical(state, inputs, net, rates=None):
     own = rates or {}
     shared = own.get("W_Q", 1.0)
     runs.check("rates['W_K']", own.get("W_K"), f"{shared}, the rate of W_Q", own.get("W_K", shared) == shared)
-    return sum(own.get(name.split()[0], 1.0) * block for name, block in blocks(state, inputs, net).items())
+    at_once = max(1, CACHE // (net.width * inputs.shape[1] * inputs.shape[2]))
+    parts = zip(inputs.split(at_once), *(value.split(at_once) for value in state.values()), strict=True)
+    found = (blocks(dict(zip(state, values, strict=True)), tokens, net) for tokens, *values in parts)
+    return torch.cat([sum(own.get(name.split()[0], 1.0) * block for name, block in each.items()) for each in found])
 
 
 @door.takes(kernels="gaps: S n n")

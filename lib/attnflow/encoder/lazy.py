@@ -180,7 +180,10 @@ SWEEPS = (
         "encoder-phase",
         "attention and kernel over scaling and width",
         phase,
-        {"scaling": (0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0), "width": (32, 128, 512, 2048)},
+        {
+            "scaling": tuple(place / 20 for place in range(5, 21)),
+            "width": (32, 45, 64, 91, 128, 181, 256, 362, 512, 724, 1024, 1448, 2048),
+        },
         single=True,
     ),
     sweep.Sweep(

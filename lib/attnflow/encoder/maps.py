@@ -48,26 +48,25 @@ def hero_figure(needed, chaos):
     r"""Above, from which width the proof promises success; below, how many runs of the stored sweep had it.
 
     A ring marks a cell in which more runs have it at one end of its band than at the other. needed: scaling -> record of
-    :func:`attnflow.encoder.theorem.enough` at the numbers of samples of the sweep; chaos: what
-    :func:`attnflow.sensitivity.kept` says of the sweep.
+    :func:`attnflow.encoder.theorem.enough`; chaos: what :func:`attnflow.sensitivity.kept` says of the sweep.
     """
     samples, widths = (np.array(chaos.table.axes[name]) for name in ("samples", "width"))
     counts, places = np.meshgrid(samples, widths, indexing="ij")
     done, most, least = (succeeds(left) for left in (chaos.arrays["left"], *chaos.ends("left")))
     either = most != least
-    ratios, style = {"height_ratios": (1, 1.15)}, {"xscale": "log", "yscale": "log", "xlim": (7, 150)}
-    figure, (above, below) = plot.figure(rows=2, height=2.1, sharex=True, gridspec_kw=ratios)
+    ratios, style = {"height_ratios": (1, 1.5)}, {"xscale": "log", "yscale": "log", "xlim": (7, 150)}
+    figure, (above, below) = plot.figure(rows=2, height=2.4, sharex=True, gridspec_kw=ratios)
     for scaling, record in needed.items():
         (colour, label), first = SCALING[scaling], theorem.last_of(record).detach().log10().mean(dim=1)
-        plot.theory(above, samples, 10**first, colour=colour)
-        above.fill_between(samples, 10**first, 1e27, color=plot.COLOURS[colour], alpha=0.1, lw=0)
+        plot.theory(above, record["samples"], 10**first, colour=colour)
+        above.fill_between(record["samples"], 10**first, 1e27, color=plot.COLOURS[colour], alpha=0.1, lw=0)
         above.text(68, 10 ** first[-1], f"{WORDS},\n{label}", color=plot.COLOURS[colour], fontsize=8, va="center")
     above.set(ylim=(1e5, 1e27), ylabel="width $k$, the proof", **style)
     above.set_yticks([1e6, 1e12, 1e18, 1e24])
     drawn = below.scatter(
-        counts, places, c=done, cmap="Blues", vmin=0, vmax=1, edgecolor=plot.COLOURS["blue"], s=45, zorder=3
+        counts, places, c=done, cmap="Blues", vmin=0, vmax=1, edgecolor=plot.COLOURS["blue"], s=24, zorder=3
     )
-    ring = {"s": 130, "facecolor": "none", "edgecolor": plot.COLOURS["black"], "lw": 0.9}
+    ring = {"s": 60, "facecolor": "none", "edgecolor": plot.COLOURS["black"], "lw": 0.9}
     below.scatter(counts[either], places[either], label="either", **ring)
     below.plot(samples, samples / (3 * theorem.D + 1), color="#777777", lw=1, ls=":")
     below.text(
@@ -75,8 +74,8 @@ def hero_figure(needed, chaos):
     )
     figure.colorbar(drawn, cax=below.inset_axes((0.83, 0.63, 0.02, 0.34)), label="runs that\nsucceed")
     below.set(xlabel="samples $n$", ylabel="width $k$, runs", ylim=(0.25, 24), **style)
-    plot.ticks(below.xaxis, samples)
-    plot.ticks(below.yaxis, widths)
+    plot.ticks(below.xaxis, samples[::2])
+    plot.ticks(below.yaxis, [width for width in widths if width not in (5, 10)])  # no room between their neighbours
     return figure
 
 
@@ -100,9 +99,10 @@ def phase_figure(arrays, table):
         for line in plot.theory(axes, grid, lines, colour="black"):
             line.set_path_effects(HALO)
         for word, place in words.items():
-            axes.text(widths[-2], place, word, ha="left", va="center", color="#212121", fontsize=8.5, path_effects=HALO)
+            look = {"color": "#212121", "fontsize": 8.5, "path_effects": HALO}
+            axes.text(widths[-1], place, word, ha="right", va="center", **look)
         axes.set(xscale="log", xlabel="width $k$", title=title, ylim=(scalings[0] - 0.06, scalings[-1] + 0.06))
-        plot.ticks(axes.xaxis, widths)
+        plot.ticks(axes.xaxis, widths[:: -(-len(widths) // 4)])
     return figure
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from attnflow import door, runs
+from attnflow import door, flow, runs
 from attnflow.attention import softmax_slope
 
 INITS = ("lecun", "he", "ntk")
@@ -188,12 +188,13 @@ def loss(state, inputs, labels, net):
     return (forward(state, inputs, net) - labels).square().sum(dim=1) / 2
 
 
-@door.takes(inputs=TOKENS, labels="S n", net=NET)
+@door.takes(inputs="real: S n L d", labels="real: S n", net=NET)
 def field(inputs, labels, net):
     """The gradient field of the loss of a ``net``, by hand in chain-rule form. Returns a function for ``flow.integrate``.
 
-    inputs: (S, n, L, d); labels: (S, n). Nothing that the field returns holds a graph.
+    inputs: (S, n, L, d); labels: (S, n), both in the precision of the states. Nothing that the field returns holds a graph.
     """
+    runs.check("labels", f"{labels.dtype} entries", f"{inputs.dtype} as the inputs", labels.dtype == inputs.dtype)
     length, scale = inputs.shape[2], net.tau_1 / inputs.shape[2]
 
     @door.takes()  # a state that diverges is no wrong use: the loss says so
@@ -220,7 +221,12 @@ def field(inputs, labels, net):
         slopes |= {"W_Q": force @ state["W_K"], "W_K": force.mT @ state["W_Q"]}
         return residual.square().sum(dim=1) / 2, {name: slopes[name] for name in state}
 
-    return gradient
+    def kernel(state):
+        from attnflow.encoder import engine  # here, since numba may be absent
+
+        return engine.kernel(inputs, labels, net, state)
+
+    return gradient if net.hidden else flow.with_kernel(gradient, kernel)
 
 
 @door.takes(d_mixed=TOKENS, inputs=TOKENS, weights=ATTENTION, net=door.instance(Encoder, d="d"))

@@ -237,7 +237,10 @@ SWEEPS = (
         "encoder-threshold",
         "which widths interpolate how many samples",
         threshold,
-        {"samples": (8, 16, 32, 64), "width": (2, 3, 4, 6, 8, 12, 16)},
+        {
+            "samples": (8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64),
+            "width": (2, 3, 4, 5, 6, 8, 10, 12, 16),
+        },
         single=True,
     ),
 )

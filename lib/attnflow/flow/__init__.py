@@ -5,7 +5,8 @@ state that returns ``(loss, gradient)``: (S,) and a dict like the state. A singl
 """
 
 from attnflow.flow.advance import Advance, Stepper
-from attnflow.flow.fields import at_rates, autograd, decayed, in_blocks
+from attnflow.flow.engines import asked, noted
+from attnflow.flow.fields import at_rates, autograd, decayed, in_blocks, with_kernel
 from attnflow.flow.integrate import integrate, log_times
 from attnflow.flow.nudge import nudged
 from attnflow.flow.record import Ended, Record, Rising
@@ -23,12 +24,15 @@ __all__ = [
     "Rising",
     "RungeKutta",
     "Stepper",
+    "asked",
     "at_rates",
     "autograd",
     "decayed",
     "in_blocks",
     "integrate",
     "log_times",
+    "noted",
     "nudged",
     "reference",
+    "with_kernel",
 ]

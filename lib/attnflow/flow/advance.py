@@ -15,6 +15,7 @@ from attnflow.flow.record import choose
 from attnflow.runs import Stack, State
 
 RISE = 1e-9  # of the loss: what rounding may add to it in one step
+RISE_SINGLE = 1e-5  # the same in single precision
 BLOCK = 16  # steps between two looks at whether a run has ended: looking costs as much as a step of a small model
 
 
@@ -36,7 +37,17 @@ class Advance(NamedTuple):
     rose: Stack
 
 
-@door.takes(state=door.named("gaps: S ..."))
+@door.takes(loss="curve: S")
+def rise(loss: Stack) -> float:
+    """What part of a ``loss`` (S,) rounding may add to it in one step, in its precision.
+
+    >>> rise(torch.ones(2, dtype=torch.float64)), rise(torch.ones(2, dtype=torch.float32))
+    (1e-09, 1e-05)
+    """
+    return RISE if loss.dtype == torch.float64 else RISE_SINGLE
+
+
+@door.takes(state=door.named("curve: S ..."))
 def finite(state: State) -> Stack:
     """Which runs of ``state`` have finite entries only: (S,) of bool. A sum is finite only where all its terms are."""
     return torch.stack([value.flatten(1).sum(dim=1) for value in state.values()]).isfinite().all(dim=0)
@@ -93,7 +104,7 @@ class Stepper:
             size = torch.where(going, size, torch.zeros_like(size))
             new, loss, carry = self.method.step(self.field, state, self.carry, size)
             good = finite(new) & loss.isfinite()
-            high = good & falls & (loss > self.loss + RISE * self.loss.abs())
+            high = good & falls & (loss > self.loss + rise(loss) * self.loss.abs())
             moved = going & good & ~high
             diverged, rose = diverged | (going & ~good), rose | (going & high)
             state, self.loss = choose(moved, new, state), torch.where(moved, loss, self.loss)
@@ -128,7 +139,7 @@ class Stepper:
         seen = torch.stack(losses)
         good = finite(new) & (seen[1:].isfinite() & (seen[1:] > stop)).all(dim=0)
         if falls:
-            good = good & (seen[1:] <= seen[:-1] + RISE * seen[:-1].abs()).all(dim=0)
+            good = good & (seen[1:] <= seen[:-1] + rise(seen) * seen[:-1].abs()).all(dim=0)
         if not (good | ~going).all():
             return None
         self.loss = torch.where(going, loss, self.loss)

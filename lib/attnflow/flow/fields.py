@@ -47,6 +47,20 @@ def in_blocks(fields: Sequence[Field], size: int) -> Field:
         losses, slopes = zip(*parts, strict=True)
         return torch.cat(losses), {name: torch.cat([slope[name] for slope in slopes]) for name in slopes[0]}
 
+    return with_parts(field, fields, size)
+
+
+@door.takes(field=door.FUNCTION, fields=door.several(door.FUNCTION), size=door.COUNT)
+def with_parts(field: Field, fields: Sequence[Field], size: int) -> Field:
+    """The same ``field``, which knows the ``fields`` of its blocks of ``size`` runs: they can be followed one after the other."""
+    field.parts = fields, size
+    return field
+
+
+@door.takes(field=door.FUNCTION, kernel=door.FUNCTION)
+def with_kernel(field: Field, kernel: Callable[[State], object]) -> Field:
+    """The same ``field``, which knows its compiled form: ``kernel``, a function of a state, for an engine that asks."""
+    field.kernel = kernel
     return field
 
 
@@ -58,12 +72,19 @@ def decayed(field: Field, rate: float | dict[str, float]) -> Field:
     Returns a field, which raises WrongUse where a name is not one of the state.
     """
 
-    def with_decay(state):
-        loss, gradient = field(state)
+    def named(state):
         rates = rate if isinstance(rate, dict) else dict.fromkeys(state, rate)
         runs.names("rate", tuple(rates), tuple(state))
+        return rates
+
+    def with_decay(state):
+        (loss, gradient), rates = field(state), named(state)
         return loss, {name: gradient[name] + rates.get(name, 0.0) * value for name, value in state.items()}
 
+    if hasattr(field, "parts"):
+        with_parts(with_decay, [decayed(part, rate) for part in field.parts[0]], field.parts[1])
+    if hasattr(field, "kernel"):
+        with_kernel(with_decay, lambda state: field.kernel(state).decaying(named(state)))
     return with_decay
 
 
@@ -83,4 +104,10 @@ def at_rates(field: Field, rates: dict[str, float | torch.Tensor]) -> Field:
         own = {name: rate.to(gradient[name]) if isinstance(rate, torch.Tensor) else rate for name, rate in own.items()}
         return loss, {name: own[name] * slope for name, slope in gradient.items()}
 
+    if any(isinstance(rate, torch.Tensor) for rate in rates.values()):
+        return scaled
+    if hasattr(field, "parts"):
+        with_parts(scaled, [at_rates(part, rates) for part in field.parts[0]], field.parts[1])
+    if hasattr(field, "kernel"):
+        with_kernel(scaled, lambda state: field.kernel(state).at(rates))
     return scaled

@@ -8,6 +8,7 @@ import torch
 from tqdm import tqdm
 
 from attnflow import door, runs
+from attnflow.flow import engines
 from attnflow.flow.fields import Field
 from attnflow.flow.nudge import begun
 from attnflow.flow.record import Ended, Record, Rising, closed
@@ -43,34 +44,39 @@ def integrate(
     at_once: int = 1_000,
     falls: bool = False,
     progress: str | None = None,
+    engine: str | None = None,
 ) -> Record:
     r"""Integrate the flow of a stack and record it at common or per-run times.
 
     A time that falls inside a step of ``Heun`` or ``RungeKutta`` shortens that step; the others keep their step and are
     recorded at the first whole step at or after that time.
 
-    field: state -> (loss (S,), gradient). start: name -> (S, ...), float64. step: a number or (S,). times: increasing from a
-    time of at least 0, (K,) for all runs or (K, S); the last one ends the run. method: ``Descent()`` where none is given,
-    ``Heun()``, ``RungeKutta()``, ``Momentum(beta)`` or ``Optimiser(kind, settings)``. observe: state -> name -> (S, ...), what
-    to record besides the loss. stop_loss: a run ends when its loss is at or below it, a number or (S,). max_steps: of any run.
-    at_once: how many steps a stepper is asked for in one call; the record does not depend on it. falls: along a flow the loss
-    falls, and where this is given a run ends before the first step that would raise it, with a status of its own and one
-    warning for the stack, :class:`attnflow.flow.Rising`. progress: a label for a bar, shown on a terminal. A run whose state
-    turns non-finite is frozen at its last finite state and reported in ``Record.status``; the others go on. Returns a Record.
-    Raises WrongUse on wrong input.
+    field: state -> (loss (S,), gradient). start: name -> (S, ...), float64, or all float32 with a field of float32 data: then
+    losses and what is seen are float32, and times stay float64. step: a number or (S,). times: increasing from a time of at
+    least 0, (K,) for all runs or (K, S); the last one ends the run. method: ``Descent()`` where none is given, ``Heun()``,
+    ``RungeKutta()``, ``Momentum(beta)`` or ``Optimiser(kind, settings)``. observe: state -> name -> (S, ...), what to record
+    besides the loss. stop_loss: a run ends when its loss is at or below it, a number or (S,). max_steps: of any run. at_once: how
+    many steps a stepper is asked for in one call; the record does not depend on it. falls: along a flow the loss falls, and where
+    this is given a run ends before the first step that would raise it, with a status of its own and one warning for the stack,
+    :class:`attnflow.flow.Rising`. progress: a label for a bar, shown on a terminal. engine: ``torch``; ``numba``, the compiled
+    form that fields of some models have, for all methods but ``Optimiser`` on a CPU; ``auto`` takes that where it can and torch
+    elsewhere, as it does where none is given; ``graph``, blocks of steps in one CUDA graph (:mod:`attnflow.flow.graphs`), only
+    where it is named, on a CUDA device and for all methods but ``Optimiser``: it has not been run on a GPU yet. A run whose
+    state turns non-finite is frozen at its last finite state and reported in ``Record.status``; the others go on. Returns a
+    Record. Raises WrongUse on wrong input.
     """
     runs.integer("max_steps", max_steps)
     runs.integer("at_once", at_once)
     method = Descent() if method is None else method
     runs.check("method", method, "a method such as Descent() or Heun()", hasattr(method, "bind"))
-    state = begun(runs.state(start))
+    state = begun(runs.state(start, single=True))
     like = next(iter(state.values()))
     count, where = len(like), like.device
     step = _per_run("step", step, count, where, "finite and greater than 0", lambda value: value > 0)
     stop = _per_run("stop_loss", stop_loss, count, where, "a finite number of at least 0", lambda value: value >= 0)
     times = _schedule(times, count, where)
 
-    stepper = method.bind(field, state, step)
+    stepper, ran = _bound(engine, method, field, state, step)
     loss, now = stepper.loss, torch.zeros(count, dtype=runs.DTYPE, device=where)
     steps = torch.zeros(count, dtype=torch.long, device=where)
     status = np.array([Ended.TIME] * count, dtype=object)
@@ -120,7 +126,22 @@ def integrate(
         torch.stack(rows), {name: torch.stack([row[name] for row in seen]) for name in last}, now, last
     )
     curve, end_loss = values.pop(""), loss
-    return Record(times, curve, values, now, end_loss, status.tolist(), state, steps)
+    state = {name: value.contiguous() for name, value in state.items()}
+    return Record(times, curve, values, now, end_loss, status.tolist(), state, steps, ran)
+
+
+def _bound(engine, method, field, state, step):
+    """A stepper and the name of its engine, where the field computes in the precision of the state."""
+    dtype = next(iter(state.values())).dtype
+    allowed = f"made from {str(dtype).removeprefix('torch.')} data, as the state is"
+    try:
+        stepper, ran = engines.bound(engine, method, field, state, step)
+    except RuntimeError as error:  # torch multiplies no matrices of two types
+        mixed = "dtype" in str(error) or "scalar type" in str(error)
+        runs.check("field", f"a field that raises: {error}", allowed, not mixed)
+        raise
+    runs.check("field", f"one whose loss is {stepper.loss.dtype}", allowed, stepper.loss.dtype == dtype)
+    return stepper, ran
 
 
 def _per_run(name, value, count, where, allowed, good):

@@ -31,4 +31,4 @@ def begun(state: State) -> State:
         return state
     size, seed = _NUDGE.get()
     noise = {name: runs.normal(runs.streams([seed], "nudge", name), *value.shape)[0] for name, value in state.items()}
-    return {name: value * (1 + size * noise[name].to(value.device)) for name, value in state.items()}
+    return {name: (value * (1 + size * noise[name].to(value.device))).to(value.dtype) for name, value in state.items()}

@@ -31,7 +31,8 @@ class Record:
 
     times: (K, S), in units of the flow, NaN after the end of a run; loss: (K, S); values: name -> (K, S, ...), what was
     observed; end: (S,) the time at which each run ended; end_loss: (S,) its loss then; status: one :class:`Ended` a run;
-    state: the final state of every run, the last finite one where it diverged; steps: (S,) steps taken.
+    state: the final state of every run, the last finite one where it diverged; steps: (S,) steps taken; engine: what took them,
+    ``torch``, ``numba`` or ``graph``. Times are float64; losses, values and the state have the type of the start.
     """
 
     times: torch.Tensor
@@ -42,6 +43,7 @@ class Record:
     status: list[Ended]
     state: State
     steps: Stack
+    engine: str = "torch"
 
     @property
     def diverged(self) -> Stack:
@@ -60,8 +62,9 @@ def choose(mask: Stack, new: State, old: State) -> State:
 
 @door.takes(per_run="real: S", like=door.instance(torch.Tensor))
 def broadcast(per_run: Stack, like: torch.Tensor) -> torch.Tensor:
-    """Give ``per_run`` (S,) trailing axes, so that it scales a (S, ...) tensor ``like`` run by run."""
-    return per_run.reshape(-1, *[1] * (like.ndim - 1))
+    """Give ``per_run`` (S,) trailing axes, so that it scales a (S, ...) tensor ``like`` run by run, in the precision of that."""
+    own = per_run.to(like.dtype) if per_run.is_floating_point() else per_run
+    return own.reshape(-1, *[1] * (like.ndim - 1))
 
 
 @door.takes(times="gaps: K S", values=door.named("gaps: K S ..."), end="S", last=door.named("S ..."))

@@ -126,4 +126,9 @@ def field(inputs: torch.Tensor, targets: torch.Tensor, layer: Layer) -> flow.fie
             "W_O": through(hidden, error),
         }
 
-    return gradient
+    def compiled(state):
+        from attnflow import heads_engine  # here, since numba may be absent
+
+        return heads_engine.kernel(inputs, targets, kernel, 1, layer.k, layer.activation)
+
+    return gradient if layer.skip else flow.with_kernel(gradient, compiled)

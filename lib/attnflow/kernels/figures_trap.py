@@ -117,7 +117,7 @@ def map_figure(arrays, sharpness=(0.5, 1.0)):
                 look = {"colors": plot.COLOURS["black"], "linewidths": 1.0, "linestyles": "dashed"}
                 axes.clabel(axes.contour(fine, sizes, known, levels=[0.1, 0.2, 0.4], **look), fontsize=6.5)
             across, up = np.meshgrid(SPREADS, SIZES)
-            axes.scatter(across, up, s=26 * slow, facecolors="none", edgecolors=plot.COLOURS["blue"], linewidths=0.8)
+            axes.scatter(across, up, s=14 * slow, facecolors="none", edgecolors=plot.COLOURS["blue"], linewidths=0.8)
             if kernel == "gaussian":
                 axes.axvline(threshold() / c**0.5, color=plot.COLOURS["black"], lw=1.2, ls=":")
             level = rf"$\zeta = {c:g}$" if "gaussian" in kernel else rf"$\beta = {2 * c:g}$"

@@ -12,8 +12,8 @@ from attnflow.kernels.setting import claim
 from attnflow.kernels.wells import EDGE, Query
 from attnflow.sweep import Sweep
 
-SPREADS = tuple(float(f"{each:.3g}") for each in np.geomspace(0.3, 3.0, 12))
-SIZES = tuple(float(f"{each:.3g}") for each in np.geomspace(0.3, 6.0, 10))
+SPREADS = tuple(float(f"{each:.3g}") for each in np.geomspace(0.3, 3.0, 24))
+SIZES = tuple(float(f"{each:.3g}") for each in np.geomspace(0.3, 6.0, 20))
 MAP_CLOCK = 60.0
 TRAPS = ("softmax", "gaussian", "normalised_gaussian")
 
@@ -41,23 +41,23 @@ def border(kernel: str, c: float, spread: float) -> float:
     return turns[1] if len(turns) > 1 else -np.inf
 
 
-def trap_map(device: object, kernel: str, c: float, count: int = 400, seed: int = 100) -> dict:
-    r"""Stuck and slow shares over key spread and initial scale for one ``kernel`` of sharpness ``c``, or of $\beta = 2\zeta$.
+def trap_map(device: object, kernel: str, c: float, spread: float, count: int = 400, seed: int = 100) -> dict:
+    r"""Stuck and slow shares over the initial scales ``SIZES`` at one ``spread`` of the keys: a column of a map.
 
-    device: of the runs; count: starts of a cell, quantiles of a normal law that one uniform number of ``seed`` shifts. Returns
-    ``stuck``, ``slow`` and ``predicted``, the stuck share by root finding: (12, 10) each.
+    device: of the runs; kernel: of sharpness ``c``, or of $\beta = 2\zeta$; count: starts of a cell, quantiles of a normal law
+    that one uniform number of ``seed`` shifts. Returns ``stuck``, ``slow`` and ``predicted``, the stuck share by root finding:
+    (20,) each.
     """
     (generator,) = runs.streams([seed], "starts")
     shift = torch.rand(1, generator=generator, dtype=runs.DTYPE).clamp_min(1e-9)
     normal = torch.special.ndtri((torch.arange(count) + shift) / count)
-    starts = (torch.tensor(SIZES, dtype=runs.DTYPE)[:, None] * normal).expand(len(SPREADS), -1, -1)
-    spreads = np.repeat(SPREADS, len(SIZES) * count)
-    seen = followed(queries(kernel, c, spreads), starts.flatten().to(device), clock=MAP_CLOCK)
+    starts = torch.outer(torch.tensor(SIZES, dtype=runs.DTYPE), normal)
+    query = queries(kernel, c, spread)
+    seen = followed(query, starts.flatten().to(device), clock=MAP_CLOCK)
     stuck = (seen["loss"] > EDGE).view(starts.shape)
     slow = ~stuck & (seen["time"] >= HORIZON).view(starts.shape)
-    fates = [queries(kernel, c, spread).fate(runs.array(starts[0].flatten())) for spread in SPREADS]
-    predicted = (np.stack(fates) > EDGE).reshape(starts.shape).mean(axis=2)
-    return {"stuck": stuck.double().mean(dim=2), "slow": slow.double().mean(dim=2), "predicted": predicted}
+    predicted = (query.fate(runs.array(starts.flatten())) > EDGE).reshape(starts.shape).mean(axis=1)
+    return {"stuck": stuck.double().mean(dim=1), "slow": slow.double().mean(dim=1), "predicted": predicted}
 
 
 def hills(device: object, kernel: str, spread: float, seeds: int = 4) -> dict:
@@ -93,7 +93,7 @@ SWEEPS = (
         "kernels-trap",
         "stuck and slow starts of one query, over key spread and initial scale",
         trap_map,
-        {"c": (0.5, 1.0), "kernel": KERNELS},
+        {"c": (0.5, 1.0), "kernel": KERNELS, "spread": SPREADS},
         {"count": 400},
         single=True,
     ),

@@ -67,7 +67,12 @@ def frozen(state, inputs, targets, layer):
         slope = (known.mT @ residual[..., None]).view_as(values["W_V"])
         return residual.square().sum(dim=1) / 2, {"W_V": slope}
 
-    return field, {"W_V": state["W_V"]}
+    def compiled(_):
+        from attnflow.kernels import engine  # here, since numba may be absent
+
+        return engine.kernel(known, wanted)
+
+    return flow.with_kernel(field, compiled), {"W_V": state["W_V"]}
 
 
 @door.takes(outputs="S n L o")

@@ -126,4 +126,9 @@ def field(inputs: torch.Tensor, targets: torch.Tensor, layer: Layer, trained: tu
         kept = {name: slopes[name] if name in trained else torch.zeros_like(each) for name, each in state.items()}
         return residual.square().sum(dim=(1, 2, 3)) / (2 * scale), kept
 
-    return gradient
+    def compiled(state):
+        from attnflow import heads_engine  # here, since numba may be absent
+
+        return heads_engine.kernel(inputs, targets, layer.similarity, layer.heads, layer.k, trained=tuple(trained))
+
+    return flow.with_kernel(gradient, compiled)

@@ -73,10 +73,10 @@ def _sizes(rows):
 def ends():
     """The upper end of the band measured in the stored scan over the predicted one, in every data set. Returns the figure."""
     found = verdicts()
-    drawn, axis = plot.figure(1, width=3.6, height=3.4, ylabel=r"measured end $/\,\lambda_c$")
+    drawn, axis = plot.figure(1, height=3.4, ylabel=r"measured end $/\,\lambda_c$")
     told, seen = np.maximum(found["told above"], 1.0), found["above"]
     plot.measured(axis, told, seen, marker="o", ls="", ms=4)
     both = [0.95, 1.05 * max(told.max(), seen.max())]
     plot.theory(axis, both, both)
-    axis.set(xlabel=r"predicted end $/\,\lambda_c$", xlim=both, ylim=both)
+    axis.set(xlabel=r"predicted end $/\,\lambda_c$", xlim=both, ylim=both, box_aspect=1)
     return drawn

@@ -52,7 +52,7 @@ def tests(seeds: tuple = (0,), counts: tuple = (6, 12, 24, 48, 96, 128), device:
     """
     narrow = power.NARROW
     rows = [power.tests(seeds, runs.device(device), **narrow | {"copies": (each,) * 6}) for each in counts]
-    drawn, axes = plot.figure(width=4.6, ylabel="share of tests passed")
+    drawn, axes = plot.figure(ylabel="share of tests passed")
     for name, colour, label in (("slope", "blue", r"exponent $\pm 0.08$"), ("band", "orange", r"all six $\pm 20$ %")):
         plot.measured(axes, counts, [float(row[name].mean()) for row in rows], colour, label, marker="o", ms=4)
     known = [power.passing(narrow["places"], (each,) * 6, narrow["within"]) for each in counts]

@@ -111,7 +111,12 @@ def field(inputs: Stack, targets: Stack, net: Net, decay: float | Stack = 0.0) -
             for name, value in state.items()
         }
 
-    return gradient
+    def kernel(_):
+        from attnflow.meanfield import engine  # here, since numba may be absent
+
+        return engine.kernel(inputs, targets, net, decay)
+
+    return flow.fields.with_kernel(gradient, kernel)
 
 
 def _wide(weight):

@@ -8,9 +8,13 @@ from attnflow.meanfield import risk
 from attnflow.meanfield.setting import claim
 from attnflow.meanfield.settle import settle
 
-OVERS = (0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 0.95, 1.1, 1.3, 1.6)  # decays over the threshold of zero
-WIDTHS = (1, 2, 4, 8, 16, 32)
-SCALES = (0.01, 0.03, 0.1, 0.3, 0.7, 1.4)
+OVERS = (  # decays over the threshold of zero, closest where zero becomes stable
+    *(0.1, 0.15, 0.2, 0.25, 0.3, 0.375, 0.45, 0.525, 0.6, 0.7, 0.8, 0.875, 0.95, 0.98),
+    *(1.03, 1.1, 1.2, 1.3, 1.45, 1.6),
+)
+WIDTHS = (1, 2, 3, 4, 5, 6, 8, 12, 16, 20, 24, 32)
+SCALES = (0.01, 0.017, 0.03, 0.055, 0.1, 0.17, 0.3, 0.42, 0.55, 0.7, 1.0, 1.4)
+PROBED = (0.2, 0.3, 0.45, 0.6, 0.8, 0.95, 1.03, 1.2)  # where the sensitivity is measured: two more runs of a cell
 RESTARTS = 8
 DEAD = 1e-3  # the mean square below which particles count as zero
 RUNS, ONE = ("objective", "norms", "still"), "zero"  # of a table, one entry a restart and one entry a cell
@@ -113,7 +117,7 @@ SWEEPS = (
         "who ends where, over the decay and the width",
         cell,
         {"over": OVERS, "m": WIDTHS},
-        probe={"over": (0.3, 0.95), "m": (2, 8)},
+        probe={"over": PROBED, "m": (1, 2, 4, 8, 16, 32)},
     ),
     sweep.Sweep(
         "meanfield-scale",
@@ -121,6 +125,6 @@ SWEEPS = (
         cell,
         {"over": OVERS, "scale": SCALES},
         {"m": 16},
-        probe={"over": (0.3, 0.95), "scale": (0.1, 0.7)},
+        probe={"over": PROBED, "scale": (0.01, 0.03, 0.1, 0.3, 0.7, 1.4)},
     ),
 )
