@@ -41,6 +41,7 @@ from attnflow.encoder import setting as encoder_setting  # noqa: E402
 
 CPU, CHUNK, REPEATS, TARGET = torch.device("cpu"), 16, 5, 0.15  # seconds of one call that is timed, about
 LEAST = 16  # times so many steps are timed at least
+MANY = 32  # runs: a call lasts seconds then, and three of them are enough
 THERE = importlib.util.find_spec("jax") is not None
 WORDS = ("W_Q", "W_K", "W_V")
 HAND = ("W_Q", "W_K", "W_V", "readout")
@@ -200,7 +201,7 @@ def timed(what, ways, count, **place):
 def told(what, calls, steps, count, compiling, place):
     """Time ``calls`` in turn and print a line for each: microseconds a unit, over that of the first, seconds before the first."""
     taken = {name: [] for name in calls}
-    for _ in range(REPEATS):
+    for _ in range(REPEATS if count < MANY else 3):
         for name, call in calls.items():
             began = time.perf_counter()
             call()
