@@ -146,9 +146,9 @@ def test_steps_on_the_clock_of_the_model_are_those_of_torch():
 
 
 @pytest.mark.parametrize("method", [Descent(), Momentum(0.3), RungeKutta()])
-@pytest.mark.parametrize("at_once", [1, 7, 1000])
+@pytest.mark.parametrize("at_once", [1, 3, 1000])
 def test_a_run_ends_where_it_ends_with_torch(at_once, method):
-    """One to its time, two to a loss, the others by diverging: they are left at their last finite state."""
+    """One to its time, two to a loss, the others by diverging, one in the middle of a call: left at their last finite state."""
     field, start = encoder(SEEDS[:6], width=16, samples=4, init="ntk")
     step = torch.tensor([0.02, 0.02, 0.02, 40.0, 1e200, 0.02], dtype=runs.DTYPE)
     first = field(start)[0]
