@@ -91,17 +91,23 @@ def test_garbage_is_repeated_and_what_is_whole_is_not(tmp_path, scheduler, capfd
     assert capfd.readouterr().err.endswith("repeated: 2 foreign\n")
 
 
-def test_a_worker_that_is_killed_loses_nothing(places):
+def test_two_workers_that_are_killed_lose_nothing(places):
+    """One after the other, each as soon as it has begun: what is left is done by a third."""
     folder, pids, table = places
+    dead = []
+
+    def others():
+        return [number for number in (int(path.name) for path in pids.iterdir()) if number not in dead]
+
     with client(12, folder, "dask") as process:
-        victim = int(waited(lambda: [path.name for path in pids.iterdir()])[0])
-        assert victim != process.pid
-        os.kill(victim, signal.SIGKILL)
-        assert process.wait(120) == 0
+        for _ in range(2):
+            dead += waited(others)[:1]
+            os.kill(dead[-1], signal.SIGKILL)
+        assert process.pid not in dead and process.wait(120) == 0
     there = contents(folder)
     alone = sweep.run(table, folder.with_name("alone"), backend="sequential", progress=False)
     assert len(there) == 12 and there == contents(folder.with_name("alone"))
-    assert len(list(pids.iterdir())) >= 4, "two workers, one in place of the dead, and this process"
+    assert len(list(pids.iterdir())) >= 4, "the dead, one that went on, and this process"
     assert same(sweep.run(table, folder, **DASK), alone)
 
 
