@@ -217,28 +217,33 @@ def told(what, calls, steps, count, compiling, place):
     return found
 
 
+def some(count):
+    """So many runs, in words."""
+    return f"{count} run{'s' * (count > 1)}"
+
+
 def asked():
     """Run everything and yield what is asked of it: (words, ratio found, ratio that it must be)."""
     for count in (1, 8, 32, 128):
-        found = timed(f"A, a step of one of {count} runs", on_words(count), count, model="A", method="descent")
+        found = timed(f"A, a step of one of {some(count)}", on_words(count), count, model="A", method="descent")
         if count >= 8:
-            yield f"A, {count} runs: over a loop of torch.nn", found[LOOP] / found[FAST], 20 if THREADS == 1 else 35
+            yield f"A, {some(count)}: over a loop of torch.nn", found[LOOP] / found[FAST], 20 if THREADS == 1 else 35
         if THERE and THREADS == 1:
-            yield f"A, {count} runs: over tuned JAX", found[TUNED] / found[FAST], 2
+            yield f"A, {some(count)}: over tuned JAX", found[TUNED] / found[FAST], 2
             if count >= 32:
-                yield f"A, {count} runs: over plain JAX", found[PLAIN] / found[FAST], 5 if count == 32 else 7
+                yield f"A, {some(count)}: over plain JAX", found[PLAIN] / found[FAST], 5 if count == 32 else 7
     if THREADS > 1:
         return
     for count in (1, 8, 32):
         found = timed(
-            f"A by Heun, a step of one of {count} runs", on_words(count, heun=True), count, model="A", method="Heun"
+            f"A by Heun, a step of one of {some(count)}", on_words(count, heun=True), count, model="A", method="Heun"
         )
         if THERE:
-            yield f"A by Heun, {count} runs: over tuned JAX", found[TUNED] / found[FAST], 2
+            yield f"A by Heun, {some(count)}: over tuned JAX", found[TUNED] / found[FAST], 2
     for width, must in ((16, 1.4), (64, 1.7), (256, 1.4), (1024, 1.4)):
         for count in (1, 32):
             found = timed(
-                f"B, width {width}, a step of one of {count} runs",
+                f"B, width {width}, a step of one of {some(count)}",
                 on_encoders(count, width),
                 count,
                 model="B",
@@ -246,7 +251,7 @@ def asked():
             )
             if THERE:
                 least = must if count == 32 else 1.2
-                yield f"B, width {width}, {count} runs: over tuned JAX", found[TUNED] / found[FAST], least
+                yield f"B, width {width}, {some(count)}: over tuned JAX", found[TUNED] / found[FAST], least
     for width, must in ((64, 1.8), (256, 4), (1024, 2.4)):
         ways = tangents(width)
         first, results = {}, []
