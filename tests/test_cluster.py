@@ -124,7 +124,7 @@ def test_a_client_that_is_killed_leaves_whole_files_and_no_process(places, backe
         with client(6 * MOMENTS, folder, backend) as process:
             waited(lambda process=process: list(pids.iterdir()) or process.poll() is not None)
             time.sleep(moments.uniform(0, 1))
-            os.kill(process.pid, moments.choice([signal.SIGKILL, signal.SIGINT]))
+            process.send_signal(moments.choice([signal.SIGKILL, signal.SIGINT]))  # nothing where the last task is done
             process.wait(60)
         ended = [int(path.name) for path in pids.iterdir()]
         waited(lambda ended=ended: not any(Path(f"/proc/{one}/cmdline").exists() for one in ended))

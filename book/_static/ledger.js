@@ -14,9 +14,12 @@ document.addEventListener("DOMContentLoaded", function () {
   function follow() {
     openTo(decodeURIComponent(location.hash.slice(1)));
   }
-  if (matchMedia("(max-width: 600px)").matches) {
-    for (const paper of document.querySelectorAll("details.ledger-states")) paper.open = false;
+  const phone = matchMedia("(max-width: 600px)");
+  function folded() {
+    if (phone.matches) for (const paper of document.querySelectorAll("details.ledger-states")) paper.open = false;
   }
+  folded();
+  phone.addEventListener("change", folded);
   window.addEventListener("hashchange", follow);
   window.addEventListener("load", follow);
 
