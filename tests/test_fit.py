@@ -10,7 +10,7 @@ FOUND = """() => {
     const scrolls = (e) => ["auto", "scroll", "hidden"].includes(getComputedStyle(e).overflowX);
     const fades = (e, side) => getComputedStyle(e).maskImage.includes("gradient")
         && parseFloat(getComputedStyle(e).getPropertyValue("--fit-" + side)) > 20;
-    const unseen = "mjx-assistive-mml, .visually-hidden, thead, details:not([open]), .toggle-hidden, button, figure > img, "
+    const unseen = "mjx-assistive-mml, .visually-hidden, thead, details:not([open]), .toggle-hidden, button, figure img, "
         + ".explorable-board"; // which shows a part of the plane by design
     const hidden = (e) => e.closest(unseen);
     const words = (e) => e.outerHTML.slice(0, 60) + " ... " + e.textContent.trim().slice(0, 60);

@@ -4,6 +4,7 @@ An explorable is three things: its module in :mod:`moving`, with what it takes f
 ``vendor/explorables`` with integrators and drawing; and a directive on its page.
 """
 
+import html
 import json
 import os
 from pathlib import Path
@@ -62,6 +63,8 @@ class Explorable(SphinxDirective):
         figure += nodes.image(uri=place, alt=self.options["alt"], classes=["explorable-still"])
         caption = self.parse_text_to_nodes(" ".join(self.content))[0]
         figure += nodes.caption("", "", *caption.children)
+        told = f'<p class="explorable-paper">The picture where nothing moves. {html.escape(self.options["alt"])}</p>'
+        figure += nodes.legend("", nodes.raw("", told, format="html"))
         self.set_source_info(figure)
         self.add_name(figure)
         return [figure]

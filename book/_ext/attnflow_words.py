@@ -10,10 +10,12 @@ def inline(text):
 
     >>> [type(node).__name__ for node in inline("the *square* of $x$")]
     ['Text', 'emphasis', 'Text', 'math']
+    >>> inline("of :mod:`attnflow.flow`")[1].astext()
+    'attnflow.flow'
     """
     kinds = {"$": nodes.math, "`": nodes.literal, "*": nodes.emphasis}
     found = []
-    for part in re.split(r"(\$[^$]+\$|`[^`]+`|\*\w[^*$`]*\*)", text):
+    for part in re.split(r"(\$[^$]+\$|`[^`]+`|\*\w[^*$`]*\*)", re.sub(r":[a-z]+:(?=`)", "", text)):
         if len(part) > 2 and part[0] in kinds and part[0] == part[-1]:
             found.append(kinds[part[0]](part[1:-1], part[1:-1]))
         elif part:

@@ -7,6 +7,7 @@
     ".pst-scrollable-table-container",
     "span.math mjx-container",
     "div.highlight pre",
+    ".fit-figure",
   ].join(", ");
   const HIDDEN = 4; // pixels that are out of view before a box needs to be reached: less than a letter
   function mark() {

@@ -1,8 +1,8 @@
-/* Formulas inside a line that are wider than their column get places to break, a full stop stays with the formula before it, and the
-   tables of sentences get what their cards need. */
+/* Formulas inside a line that are wider than their column get places to break, a full stop stays with the formula before it, the
+   tables of sentences get what their cards need, and figures a box to scroll in. */
 (function () {
   const BLOCK = "p, li, td, th, dd, dt, figcaption, h1, h2, h3";
-  const SHORT = 24; // characters that a cell of a narrow table may have
+  const SHORT = 24; // characters that a cell of a narrow table, or a word of code that stays in one piece, may have
   const AFTER = /^[=<>≤≥≈∼≪≫→↦≠∈∝+−±,;:]$|^(\\to|:=)$/;
 
   /* Walk what MathJax drew and the MathML that it keeps for screen readers side by side: the second knows the operators. */
@@ -66,7 +66,25 @@
     }
   }
 
+  function code() {
+    for (const word of document.querySelectorAll("article code .pre")) {
+      word.classList.toggle("fit-long", word.textContent.length > SHORT);
+    }
+  }
+
+  /* A figure that is wider than a phone scrolls apart from its caption. */
+  function figures() {
+    for (const picture of document.querySelectorAll('article figure > img[src$=".png"]')) {
+      const box = document.createElement("div");
+      box.className = "fit-figure";
+      picture.replaceWith(box);
+      box.append(picture);
+    }
+  }
+
   document.addEventListener("DOMContentLoaded", function () {
+    figures();
+    code();
     cards();
     together();
   });

@@ -1080,7 +1080,7 @@ seen["lead"]
 # | caption: >-
 # |   Measured maps over width and scaling, NTK, one square a stored cell. Left: entropy deficit at the start; dashed, with nothing fitted, is
 # |   where the formula gives 0.05 and 0.5. Right: change of the kernel until the loss is at a hundredth; dashed, with one fitted constant, is where it
-# |   is a tenth. Blue is small, yellow large; the two maps have scales of their own.
+# |   is a tenth. The two maps have scales of their own, on their bars.
 # | alt: >-
 # |   Two maps over width and scaling. Left: entropy deficit with dashed boundaries between uniform, random and
 # |   saturated attention. Right: change of the kernel with a dashed boundary between lazy and moving.

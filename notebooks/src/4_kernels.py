@@ -249,7 +249,7 @@ seen["values-uniform"]
 # %% tags=["hide-input"]
 # | name: fig-four-forecast
 # | caption: >-
-# |   Loss of descent on $W_V$ for one, two and eight heads, four seeds a colour, softmax on the left and the Gaussian on the right, $d = 8$. Dashed is {eq}`eq-four-rate`, known before the first step. Two
+# |   Loss of descent on $W_V$ for one, two and eight heads, two seeds a colour, softmax on the left and the Gaussian on the right, $d = 8$. Dashed is {eq}`eq-four-rate`, known before the first step. Two
 # |   heads are the threshold $Hd = nL$.
 # | alt: >-
 # |   Two panels of losses over steps on logarithmic axes. Curves of one head level off, those of two fall slowly, those of eight fall fast; each lies under its dashed forecast.
@@ -811,7 +811,7 @@ seen["digits-sharper"]
 # %% tags=["hide-input"]
 # | name: fig-four-samples
 # | caption: >-
-# |   Two pictures of each kind: 8 pixels (left), with a short path more (middle), 16 pixels (right). Above, the dots (dark) are joined, below they are not. Paths without their gaps are shaded.
+# |   Two pictures of each kind: 8 pixels (left), with a short path more (middle), 16 pixels (right). Above, the two dots are joined, below they are not. Paths without their gaps are shaded.
 # | alt: >-
 # |   Two rows of six small pixel pictures with dashed paths and two dark dots.
 figures_images.samples_figure()
