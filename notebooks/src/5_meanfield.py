@@ -777,7 +777,7 @@ seen["band-rule"]
 # %% tags=["hide-input"]
 # | name: fig-five-phases
 # | caption: >-
-# |   What became of eight starts on the data set of seed 100, $J = 2$: over the decay and the width (left), and over the decay and the size of the start at $m = 16$ (right). In each cell the share that is global (blue), stuck (orange) or collapsed (purple); a dot where most particles are zero. The dashed line is
+# |   What became of eight starts on the data set of seed 100, $J = 2$: over the decay and the width (left), and over the decay and the size of the start at $m = 16$ (right). In each cell the share that is global (blue), stuck (orange) or collapsed (purple, in no cell here); a dot where most particles are zero. The dashed line is
 # |   $\lambda_c$; a dot left of the line is a start so small that its gradient counts as rest. Cells of which a quarter had not come to rest would be hatched: there are none.
 # | alt: >-
 # |   Two grids of small bars. Right of the dashed line all cells are blue, with a dot but for most of the first column; left of it there are blue cells with orange parts, most of them at weak decay or few heads.
