@@ -24,7 +24,7 @@ from pathlib import Path
 THREADS = int(sys.argv[sys.argv.index("--threads") + 1]) if "--threads" in sys.argv else 1
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ[variable] = str(THREADS)
-os.environ.pop("OMP_WAIT_POLICY", None)  # make's PASSIVE doubles the time of a loop of torch on two threads: nobody would pick it
+os.environ.pop("OMP_WAIT_POLICY", None)  # with make's PASSIVE a loop of torch takes twice as long on two threads
 if THREADS == 1 and hasattr(os, "sched_setaffinity"):  # JAX knows no number of threads but that of the cores
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
