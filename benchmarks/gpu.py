@@ -14,7 +14,6 @@ before. The columns are ``COLUMNS``. That of JAX needs JAX with CUDA, ``pip inst
 
 import argparse
 import importlib.util
-import json
 import os
 import statistics
 import sys
@@ -30,6 +29,8 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX would take most of the memory that torch needs
 
 import torch  # noqa: E402
+
+import timing  # noqa: E402  # isort: skip
 
 from attnflow import door, flow, rooms, runs, stamp, sweep  # noqa: E402
 from attnflow.cooccurrence import model as words  # noqa: E402
@@ -305,12 +306,6 @@ def machine(where):
     return {"gpu": name, "cuda": torch.version.cuda, "threads of the CPU": torch.get_num_threads()}
 
 
-def stored(path, part):
-    """Put a ``part`` into the file at ``path``, beside what the other benchmarks have put there."""
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    path.write_text(json.dumps(known | {"gpu": part}, indent=1) + "\n", encoding="utf-8")
-
-
 def main():
     """Print everything. Returns the exit status: 2 where there is no GPU."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -340,7 +335,7 @@ def main():
     if options.rehearse:
         diagram("phase_diagram", where)
     if options.json:
-        stored(options.json, found | {"rows": rows, "crossings": said})
+        timing.stored(options.json, "gpu", found | {"rows": rows, "crossings": said})
     return 0
 
 

@@ -8,7 +8,6 @@ peers.py has put there: the page *How fast* reads it.
 """
 
 import argparse
-import json
 import sys
 import time
 from functools import partial
@@ -82,9 +81,8 @@ def main():
         print(f"{what}, us by {symbol}: {shown}; exponent {exponent:.2f}", flush=True)
         rows.append({"what": what, "by": symbol, "values": values, "seconds": seconds, "exponent": exponent})
     if options.json:
-        known = json.loads(options.json.read_text(encoding="utf-8")) if options.json.exists() else {}
         part = {"environment": stamp.environment(), "rows": rows}
-        options.json.write_text(json.dumps(known | {"growth": part}, indent=1) + "\n", encoding="utf-8")
+        timing.stored(options.json, "growth", part)
     return 0
 
 

@@ -12,7 +12,6 @@ puts what was measured into a file beside what another number of threads has put
 
 import argparse
 import importlib.util
-import json
 import math
 import os
 import platform
@@ -34,6 +33,7 @@ import torch  # noqa: E402
 
 import cooccurrence as words_loop  # noqa: E402  # isort: skip
 import floor  # noqa: E402  # isort: skip
+import timing  # noqa: E402  # isort: skip
 import yardstick  # noqa: E402  # isort: skip
 from attnflow import flow, runs, stamp  # noqa: E402
 from attnflow.cooccurrence import setting as words_setting  # noqa: E402
@@ -300,12 +300,6 @@ def processor():
     return next((line.partition(": ")[2] for line in told if line.startswith("model name")), platform.processor())
 
 
-def stored(path, part):
-    """Put a ``part``, what this number of threads has measured, into the file at ``path``."""
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    path.write_text(json.dumps(known | {str(THREADS): part}, indent=1) + "\n", encoding="utf-8")
-
-
 def main():
     """Print all times and what is met. Returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -326,7 +320,9 @@ def main():
     if options.json:
         where = stamp.environment() | {"processor": processor(), "slowness": [before, yardstick.slowness(THREADS)]}
         ratios = [{"what": said, "ratio": ratio, "must": must} for said, ratio, must in lines]
-        stored(options.json, {"environment": where, "floors": least, "rows": ROWS, "ratios": ratios})
+        timing.stored(
+            options.json, str(THREADS), {"environment": where, "floors": least, "rows": ROWS, "ratios": ratios}
+        )
     print(f"must: {met} of {len(lines)} met")
     return int(len(lines) - met > 2)
 

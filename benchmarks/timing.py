@@ -3,6 +3,7 @@
 Import this before numpy and torch: they read the number of threads once.
 """
 
+import json
 import os
 import statistics
 import time
@@ -60,6 +61,12 @@ def compare(what, ways, repeats, count=1):
     for name, taken in seconds.items():
         print(f"  {name:42} {1e6 * taken / count:12,.1f} us {taken / seconds[first]:8.2f}")
     print(f"  equal to 1e-10: {all(gap(other, result) < 1e-10 for _, other in others)}")
+
+
+def stored(path, name, part):
+    """Put a ``part`` under its ``name`` into the file at ``path``, beside what other benchmarks have put there."""
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path.write_text(json.dumps(known | {name: part}, indent=1) + "\n", encoding="utf-8")
 
 
 def descend(parameters, loss, step, steps):

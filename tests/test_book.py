@@ -5,11 +5,12 @@ import inspect
 import io
 import json
 import re
-import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from urllib.parse import unquote, urlsplit
 
+import attnflow_api as api
+import attnflow_ledger as ledger
 import numpy as np
 import pytest
 import torch
@@ -25,10 +26,6 @@ from attnflow.claims.stored import read_run, write_run
 from attnflow.rooms import rooms
 
 EXAMPLES = ROOT / "book" / "examples"
-
-sys.path.insert(0, str(ROOT / "book" / "_ext"))
-import attnflow_api as api  # noqa: E402
-import attnflow_ledger as ledger  # noqa: E402
 
 
 @pytest.mark.parametrize("name", toc_pages())

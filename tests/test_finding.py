@@ -5,11 +5,14 @@ import gzip
 import html
 import json
 import re
-import sys
 import tomllib
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import attnflow_cited as cited
+import attnflow_icons as icons
+import attnflow_page as page_of
+import attnflow_tex as tex
 import pytest
 from fontTools.ttLib import TTFont
 from pages import ROOT, STORED, barriers, built_pages, toc_pages, visit
@@ -17,12 +20,6 @@ from pages import ROOT, STORED, barriers, built_pages, toc_pages, visit
 from attnflow import citations
 from attnflow.claims.stored import read_run
 from attnflow.rooms import cite, rooms
-
-sys.path.insert(0, str(ROOT / "book" / "_ext"))
-import attnflow_cited as cited  # noqa: E402
-import attnflow_icons as icons  # noqa: E402
-import attnflow_page as page_of  # noqa: E402
-import attnflow_tex as tex  # noqa: E402
 
 QUERIES = tomllib.loads((Path(__file__).parent / "queries.toml").read_text(encoding="utf-8"))["query"]
 FIRST = next(iter(rooms().values()))

@@ -6,14 +6,12 @@ import os
 import subprocess
 import sys
 
+import attnflow_speed as page
 import pytest
 import torch
 from pages import ROOT
 
 from attnflow import rooms
-
-sys.path.insert(0, str(ROOT / "book" / "_ext"))
-import attnflow_speed as page  # noqa: E402
 
 FILE = ROOT / "benchmarks" / "gpu.py"
 COLUMNS = ("CPU, numba", "GPU, torch", "GPU, graph", "GPU, graph, float32", "GPU, JAX")

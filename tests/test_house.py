@@ -13,6 +13,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from types import SimpleNamespace
 
+import attnflow_lean as lean
 import numpy as np
 import pytest
 import threadpoolctl
@@ -22,8 +23,6 @@ import attnflow
 from attnflow import citations
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "book" / "_ext"))
-import attnflow_lean as lean  # noqa: E402
 
 LIBRARY = ROOT / "lib" / "attnflow"
 TREES = {

@@ -3,13 +3,10 @@
 import doctest
 import json
 import re
-import sys
 
+import attnflow_landing as landing
 import pytest
 from pages import ROOT, visit
-
-sys.path.insert(0, str(ROOT / "book" / "_ext"))
-import attnflow_landing as landing  # isort: skip
 
 CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 

@@ -9,6 +9,10 @@ from functools import lru_cache
 from html import unescape
 from pathlib import Path
 
+import attnflow_api as api
+import attnflow_modules as modules
+import attnflow_statements as written
+import attnflow_verdicts as verdicts
 import pytest
 from docutils import nodes
 from pages import ROOT, SITE, STORED, WIDTHS, barriers, visit
@@ -17,12 +21,6 @@ from test_book import ROW, Links
 from attnflow import stamp
 from attnflow.claims.stored import read_run
 from attnflow.judging import registry
-
-sys.path.insert(0, str(ROOT / "book" / "_ext"))
-import attnflow_api as api  # noqa: E402
-import attnflow_modules as modules  # noqa: E402
-import attnflow_statements as written  # noqa: E402
-import attnflow_verdicts as verdicts  # noqa: E402
 
 LEDGER = "book/ledger.html"
 TALLEST = 30_000  # pixels

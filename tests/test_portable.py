@@ -12,8 +12,10 @@ from collections import Counter
 from pathlib import Path
 from unittest.mock import Mock
 
+import attnflow_portable as portable
 import nbformat
 import pytest
+from attnflow_plain import Book, NotPlain, pieces
 from bs4 import BeautifulSoup
 from pages import visit
 
@@ -21,9 +23,6 @@ ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
 NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 
-sys.path.insert(0, str(ROOT / "book" / "_ext"))
-import attnflow_portable as portable  # noqa: E402
-from attnflow_plain import Book, NotPlain, pieces  # noqa: E402
 
 spec = importlib.util.spec_from_file_location("lab", ROOT / "notebooks" / "lab.py")
 lab = importlib.util.module_from_spec(spec)
